@@ -1,0 +1,56 @@
+#include "apps/training_step.h"
+
+#include <fmt/format.h>
+
+#include "engine/error.h"
+
+namespace mlkd {
+
+TrainingStep::TrainingStep(Backend& backend, StepArena& arena, Network& student, const Network* teacher, const DistillationConfig& losses,
+                           const SgdSettings& sgd)
+    : backend_(backend),
+      arena_(arena),
+      student_(student),
+      teacher_(teacher),
+      method_(losses.method),
+      loss_(backend, losses),
+      sgd_(sgd),
+      memory_(backend),
+      lr_(memory_.allocate("learning rate", DType::f32, {1})),
+      losses_(memory_.allocate("losses", DType::f32, {5})),
+      tape_(backend, arena) {
+    MLKD_CHECK((teacher == nullptr) == (method_ == Method::none), "training step: a teacher belongs to distillation, and only to it");
+}
+
+void TrainingStep::set_learning_rate(float lr) { backend_.copy_from_host(lr_.data, &lr, sizeof lr); }
+
+void TrainingStep::run(const Tensor& images, const Tensor& target) {
+    run_without_update(images, target);
+    ParameterStore& parameters = student_.parameters();
+    sgd_step(backend_.stream(), parameters.values(), parameters.momenta(), parameters.gradients(), lr_, sgd_);
+}
+
+void TrainingStep::run_without_update(const Tensor& images, const Tensor& target) {
+    MLKD_CHECK(images.dim(0) == views() * target.dim(0), "training step: as many images as targets in each view");
+    arena_.begin(fmt::format("train {} {}", student_.name(), images.dim(0)));
+    tape_.reset();
+    forward_backward(images, target);
+    arena_.end();
+}
+
+void TrainingStep::forward_backward(const Tensor& images, const Tensor& target) {
+    TrainingPass pass{backend_, arena_, tape_, views()};
+    const Variable student = student_.forward(pass, images);
+    logits_ = student.value;
+    Tensor teacher_logits;
+    if (teacher_ != nullptr) {
+        EvaluationPass evaluation{backend_, arena_};
+        teacher_logits = teacher_->evaluate(evaluation, images);
+    }
+    tape_.contribute(*student.gradient, student.value, "logits", [&](const Tensor& dL_dlogits) {
+        loss_.forward_backward(arena_, losses_, dL_dlogits, student.value, teacher_logits, target);
+    });
+    tape_.backward();
+}
+
+}  // namespace mlkd

@@ -1,0 +1,50 @@
+#pragma once
+// One training step: student forward over all views, teacher forward, loss and its gradient, backward, SGD. Nothing in
+// it waits for the host or reads from it; losses and counts stay on the device until somebody asks.
+#include <string>
+
+#include "engine/sgd.h"
+#include "layers/network.h"
+#include "losses/accuracy.h"
+#include "losses/distillation.h"
+
+namespace mlkd {
+
+class TrainingStep {
+public:
+    // teacher: nullptr for Method::none; its fold() must have been called. The step arena is shared with others.
+    TrainingStep(Backend& backend, StepArena& arena, Network& student, const Network* teacher, const DistillationConfig& losses,
+                 const SgdSettings& sgd);
+
+    void set_learning_rate(float lr);
+
+    // images (V·B, 32, 32, 3) f32, weak view first; target (B) i32; both in device memory.
+    void run(const Tensor& images, const Tensor& target);
+    // The same without the update of the parameters.
+    void run_without_update(const Tensor& images, const Tensor& target);
+
+    // Of the last step: ce, instance, batch, class, total (5), on the device.
+    const Tensor& losses() const { return losses_; }
+    // Of the last step: the student's logits (V·B, classes), valid until the arena's next step.
+    const Tensor& logits() const { return logits_; }
+
+    int views() const { return mlkd::views(method_); }
+
+private:
+    void forward_backward(const Tensor& images, const Tensor& target);
+
+    Backend& backend_;
+    StepArena& arena_;
+    Network& student_;
+    const Network* teacher_;
+    Method method_;
+    DistillationLoss loss_;
+    SgdSettings sgd_;
+    PersistentArena memory_;
+    Tensor lr_;      // (1)
+    Tensor losses_;  // (5)
+    Tape tape_;
+    Tensor logits_;
+};
+
+}  // namespace mlkd

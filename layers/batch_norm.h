@@ -1,0 +1,31 @@
+#pragma once
+// Batch norm as a layer, fused with the addition and the ReLU that follow it: see batch_norm_kernels.h.
+#include <string>
+
+#include "layers/parameters.h"
+#include "layers/pass.h"
+
+namespace mlkd {
+
+class BatchNorm {
+public:
+    BatchNorm(ParameterStore& store, const std::string& name, int channels);
+
+    // relu(batch_norm(x) + residual); no residual: an empty value. Statistics are taken per view, and the running ones
+    // are updated view by view.
+    Variable forward(TrainingPass& pass, const Variable& x, const Variable& residual, bool relu) const;
+    // The same without residual from the running statistics. y may be x.
+    void evaluate(EvaluationPass& pass, const Tensor& y, const Tensor& x, bool relu) const;
+    // The filter and bias of the convolution before, with this batch norm folded in.
+    void fold(Backend& backend, const Tensor& folded_w, const Tensor& folded_bias, const Tensor& w) const;
+
+    int channels() const { return channels_; }
+
+private:
+    std::string name_;
+    int channels_;
+    Parameter &weight_, &bias_;                       // gamma, beta (C)
+    const Buffer &running_mean_, &running_variance_;  // (C)
+};
+
+}  // namespace mlkd

@@ -1,0 +1,47 @@
+#pragma once
+// Batch normalisation (Ioffe and Szegedy, ICML 2015) fused with what follows it in a residual network:
+//     y = relu(gamma · (x − mean) / sqrt(variance + epsilon) + beta + residual)
+// over tensors (N, H, W, C), with the mean and biased variance of each view's part of the batch. Three launches
+// forward or backward: partial sums over chunks of pixels, one merge in fixed order, one pass over the tensor.
+#include "engine/launch.h"
+#include "engine/tensor.h"
+
+namespace mlkd {
+
+constexpr float batch_norm_epsilon = 1e-5f;
+constexpr float batch_norm_momentum = 0.1f;
+
+// Scratch that the caller provides: (views, chunks, 2, C).
+Shape batch_norm_partials_shape(const Shape& x, int views);
+
+// mean, inverse_deviation (views, C) of each view, and the update of running_mean, running_variance (C), view by view,
+// with the unbiased variance, as that many forward passes of PyTorch would.
+void batch_norm_statistics(const Stream& stream, const Tensor& mean, const Tensor& inverse_deviation, const Tensor& running_mean,
+                           const Tensor& running_variance, const Tensor& partials, const Tensor& x, int views);
+
+// y (N, H, W, C); residual of the same shape or empty. y may be x.
+void batch_norm_apply(const Stream& stream, const Tensor& y, const Tensor& x, const Tensor& mean, const Tensor& inverse_deviation,
+                      const Tensor& gamma, const Tensor& beta, const Tensor& residual, bool relu, int views);
+
+// dL_dgamma, dL_dbeta (C), and the two means over pixels that dL_dx needs: mean_dz, mean_dz_xhat (views, C), where
+// dz = dL_dy · [y > 0] (or dL_dy without relu).
+void batch_norm_backward_sums(const Stream& stream, const Tensor& dL_dgamma, const Tensor& dL_dbeta, const Tensor& mean_dz,
+                              const Tensor& mean_dz_xhat, const Tensor& partials, const Tensor& dL_dy, const Tensor& y, const Tensor& x,
+                              const Tensor& mean, const Tensor& inverse_deviation, bool relu, int views);
+
+// dL_dx = gamma · inverse_deviation · (dz − mean_dz − xhat · mean_dz_xhat), and dL_dy becomes dz: the gradient of the
+// residual.
+void batch_norm_backward_apply(const Stream& stream, const Tensor& dL_dx, const Tensor& dL_dy, const Tensor& y, const Tensor& x,
+                               const Tensor& mean, const Tensor& inverse_deviation, const Tensor& gamma, const Tensor& mean_dz,
+                               const Tensor& mean_dz_xhat, bool relu, int views);
+
+// Evaluation mode: y = x · scale + shift with running statistics, then relu.
+void batch_norm_evaluate(const Stream& stream, const Tensor& y, const Tensor& x, const Tensor& running_mean, const Tensor& running_variance,
+                         const Tensor& gamma, const Tensor& beta, bool relu);
+
+// Folds an evaluation-mode batch norm into the convolution before it:
+//     folded_w[k] = w[k] · gamma[k] / sqrt(running_variance[k] + epsilon), folded_bias likewise; w (K, R, S, C).
+void batch_norm_fold(const Stream& stream, const Tensor& folded_w, const Tensor& folded_bias, const Tensor& w, const Tensor& running_mean,
+                     const Tensor& running_variance, const Tensor& gamma, const Tensor& beta);
+
+}  // namespace mlkd

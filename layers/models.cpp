@@ -1,0 +1,64 @@
+// The networks by name: their depths and widths.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <functional>
+
+#include "engine/error.h"
+#include "engine/nearest.h"
+#include "layers/network.h"
+#include "layers/resnet.h"
+#include "layers/wide_resnet.h"
+
+namespace mlkd {
+namespace {
+
+struct Model {
+    std::string name;
+    std::function<std::unique_ptr<Network>(Backend&, const std::string&, int classes, Role)> make;
+};
+
+Model resnet(const std::string& suffix, int depth, const std::array<int, 4>& widths) {
+    return {"resnet" + suffix, [depth, widths](Backend& backend, const std::string& name, int classes, Role role) {
+                return std::make_unique<ResNet>(backend, name, depth, widths, classes, role);
+            }};
+}
+
+Model wide(int depth, int factor) {
+    return {fmt::format("wrn_{}_{}", depth, factor), [depth, factor](Backend& backend, const std::string& name, int classes, Role role) {
+                return std::make_unique<WideResNet>(backend, name, depth, factor, classes, role);
+            }};
+}
+
+const std::vector<Model>& models() {
+    static const std::vector<Model> all = [] {
+        const std::array<int, 4> narrow{16, 16, 32, 64}, fourfold{32, 64, 128, 256};
+        std::vector<Model> list;
+        for (int depth : {8, 14, 20, 32, 44, 56, 110}) list.push_back(resnet(std::to_string(depth), depth, narrow));
+        for (int depth : {8, 32}) list.push_back(resnet(std::to_string(depth) + "x4", depth, fourfold));
+        for (int depth : {16, 40})
+            for (int factor : {1, 2}) list.push_back(wide(depth, factor));
+        return list;
+    }();
+    return all;
+}
+
+}  // namespace
+
+const std::vector<std::string>& network_names() {
+    static const std::vector<std::string> names = [] {
+        std::vector<std::string> list;
+        for (const Model& model : models()) list.push_back(model.name);
+        return list;
+    }();
+    return names;
+}
+
+std::unique_ptr<Network> make_network(Backend& backend, const std::string& name, int classes, Role role) {
+    if (classes < 2) throw UsageError(fmt::format("model {}: needs at least 2 classes, got {}", name, classes));
+    for (const Model& model : models())
+        if (model.name == name) return model.make(backend, name, classes, role);
+    throw UsageError(fmt::format("unknown model '{}'; did you mean '{}'? (mlkd models lists all)", name, nearest(name, network_names())));
+}
+
+}  // namespace mlkd

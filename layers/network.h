@@ -1,0 +1,57 @@
+#pragma once
+// A classifier of 32×32 colour images: what training, distillation and evaluation see of a network.
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "layers/conv2d.h"
+#include "layers/parameters.h"
+#include "layers/pass.h"
+
+namespace mlkd {
+
+enum class Role { trained, frozen };  // frozen: no gradients, no momenta
+
+class Network {
+public:
+    virtual ~Network() = default;
+
+    // Logits (N, classes) of images (N, 32, 32, 3), recorded on the tape. Updates the running statistics.
+    Variable forward(TrainingPass& pass, const Tensor& images);
+    // Logits in evaluation mode, with the batch norms as of the last fold(). The result lies in the step arena.
+    Tensor evaluate(EvaluationPass& pass, const Tensor& images) const;
+    // Takes over parameters and running statistics for evaluate().
+    virtual void fold() = 0;
+
+    ParameterStore& parameters() { return parameters_; }
+    const ParameterStore& parameters() const { return parameters_; }
+    const std::string& name() const { return name_; }
+    int classes() const { return classes_; }
+    const std::vector<ConvolutionSite>& convolutions() const { return sites_; }
+    double flop_per_image() const;  // forward: convolutions and the linear layer, 2 per multiply-add
+
+protected:
+    Network(std::string name, int classes) : name_(std::move(name)), classes_(classes) {}
+
+    virtual Variable forward_layers(TrainingPass& pass, const Variable& images) = 0;
+    virtual void evaluate_layers(EvaluationPass& pass, const Tensor& logits, const Tensor& images) const = 0;
+    // Call at the end of a constructor.
+    void finish(Backend& backend, Role role, std::vector<ConvolutionSite> sites, double head_flop);
+
+    ParameterStore parameters_;
+    Backend* backend_ = nullptr;
+    std::unique_ptr<PersistentArena> arena_;
+
+private:
+    std::string name_;
+    int classes_;
+    std::vector<ConvolutionSite> sites_;
+    double head_flop_ = 0;
+};
+
+// The names that make_network knows, smallest first within a family.
+const std::vector<std::string>& network_names();
+// Throws UsageError naming the nearest known name. Parameters are unset: initialise() or set_state() them.
+std::unique_ptr<Network> make_network(Backend& backend, const std::string& name, int classes, Role role);
+
+}  // namespace mlkd

@@ -1,0 +1,211 @@
+#include "layers/parameters.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <cstring>
+#include <numbers>
+#include <string_view>
+
+#include "engine/error.h"
+#include "engine/philox.h"
+
+namespace mlkd {
+namespace {
+
+constexpr std::int64_t alignment = 16;  // elements: 64 bytes
+
+std::int64_t aligned(std::int64_t elements) { return (elements + alignment - 1) / alignment * alignment; }
+
+// PyTorch's shape of an entry: filters (K, R, S, C) are (O, I, H, W) there.
+std::vector<std::int64_t> pytorch_shape(const Shape& shape) {
+    if (shape.rank() == 4) return {shape[0], shape[3], shape[1], shape[2]};
+    std::vector<std::int64_t> extents;
+    for (int axis = 0; axis < shape.rank(); ++axis) extents.push_back(shape[axis]);
+    return extents;
+}
+
+std::string text_of(const std::vector<std::int64_t>& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
+
+// Calls visit(index in our order, index in PyTorch's order) for every element.
+template <class Visit> void for_each_element(const Shape& shape, Visit visit) {
+    if (shape.rank() != 4) {
+        for (std::int64_t i = 0; i < shape.elements(); ++i) visit(i, i);
+        return;
+    }
+    const std::int64_t K = shape[0], R = shape[1], S = shape[2], C = shape[3];
+    for (std::int64_t k = 0; k < K; ++k)
+        for (std::int64_t r = 0; r < R; ++r)
+            for (std::int64_t s = 0; s < S; ++s)
+                for (std::int64_t c = 0; c < C; ++c) visit(((k * R + r) * S + s) * C + c, ((k * C + c) * R + r) * S + s);
+}
+
+HostTensor host_tensor(const std::vector<float>& elements, std::vector<std::int64_t> shape) {
+    HostTensor tensor{DType::f32, std::move(shape), {}};
+    tensor.bytes.resize(elements.size() * sizeof(float));
+    std::memcpy(tensor.bytes.data(), elements.data(), tensor.bytes.size());
+    return tensor;
+}
+
+// A standard normal by Box and Muller (1958), in double so that no draw is infinite.
+float normal(RandomSequence& random) {
+    const double u = 1.0 - random.uniform();  // (0, 1]
+    const double v = random.uniform();
+    return static_cast<float>(std::sqrt(-2.0 * std::log(u)) * std::cos(2.0 * std::numbers::pi * v));
+}
+
+std::vector<float> draw(Initial initial, std::int64_t fan, std::int64_t elements, std::uint64_t seed, std::uint32_t place) {
+    std::vector<float> out(static_cast<std::size_t>(elements));
+    RandomSequence random(seed, Purpose::initialisation, 0, place);
+    for (float& value : out) {
+        switch (initial) {
+            case Initial::kaiming_normal_fan_out: value = normal(random) * std::sqrt(2.0f / static_cast<float>(fan)); break;
+            case Initial::uniform_fan_in: value = (2.0f * random.uniform() - 1.0f) / std::sqrt(static_cast<float>(fan)); break;
+            case Initial::zero: value = 0.0f; break;
+            case Initial::one: value = 1.0f; break;
+        }
+    }
+    return out;
+}
+
+std::string without_wrapper_prefix(std::string_view name) {
+    for (std::string_view prefix : {"module.", "student."})
+        if (name.starts_with(prefix)) name.remove_prefix(prefix.size());
+    return std::string(name);
+}
+
+constexpr std::string_view tracked_suffix = ".num_batches_tracked";
+
+}  // namespace
+
+Parameter& ParameterStore::add_parameter(const std::string& name, const Shape& shape, Initial initial, std::int64_t fan) {
+    return parameters_.emplace_back(Parameter{name, shape, initial, fan, {}, {}});
+}
+
+Buffer& ParameterStore::add_buffer(const std::string& name, const Shape& shape, Initial initial) {
+    return buffers_.emplace_back(Buffer{name, shape, initial, {}});
+}
+
+void ParameterStore::allocate(Backend& backend, PersistentArena& arena, bool with_training) {
+    MLKD_CHECK(backend_ == nullptr, "parameters: allocated twice");
+    backend_ = &backend;
+    std::int64_t total = 0, statistics = 0;
+    for (const Parameter& parameter : parameters_) total += aligned(parameter.shape.elements());
+    for (const Buffer& buffer : buffers_) statistics += aligned(buffer.shape.elements());
+    values_ = arena.allocate("parameters", DType::f32, {total});
+    statistics_ = arena.allocate("running statistics", DType::f32, {statistics});
+    if (with_training) {
+        gradients_ = arena.allocate("gradients", DType::f32, {total});
+        momenta_ = arena.allocate("momenta", DType::f32, {total});
+    }
+    std::int64_t offset = 0;
+    for (Parameter& parameter : parameters_) {
+        const std::int64_t size = parameter.shape.elements();
+        parameter.variable.value = values_.slice(offset, size).reshaped(parameter.shape);
+        if (with_training) {
+            parameter.gradient.tensor = gradients_.slice(offset, size).reshaped(parameter.shape);
+            parameter.variable.gradient = &parameter.gradient;
+        }
+        offset += aligned(size);
+    }
+    offset = 0;
+    for (Buffer& buffer : buffers_) {
+        buffer.tensor = statistics_.slice(offset, buffer.shape.elements()).reshaped(buffer.shape);
+        offset += aligned(buffer.shape.elements());
+    }
+}
+
+void ParameterStore::initialise(std::uint64_t seed) {
+    std::uint32_t place = 0;
+    for (Parameter& parameter : parameters_)
+        from_pytorch_order(parameter.variable.value, draw(parameter.initial, parameter.fan, parameter.shape.elements(), seed, place++));
+    for (Buffer& buffer : buffers_) from_pytorch_order(buffer.tensor, draw(buffer.initial, 0, buffer.shape.elements(), seed, place++));
+    batches_tracked = 0;
+}
+
+void ParameterStore::begin_step() {
+    for (Parameter& parameter : parameters_) parameter.gradient.touched = false;
+}
+
+std::int64_t ParameterStore::trainable_elements() const {
+    std::int64_t total = 0;
+    for (const Parameter& parameter : parameters_) total += parameter.shape.elements();
+    return total;
+}
+
+std::vector<float> ParameterStore::in_pytorch_order(const Tensor& tensor) const {
+    std::vector<float> ours(static_cast<std::size_t>(tensor.elements())), theirs(ours.size());
+    backend_->copy_to_host(ours.data(), tensor.data, tensor.bytes());
+    for_each_element(tensor.shape, [&](std::int64_t our, std::int64_t their) {
+        theirs[static_cast<std::size_t>(their)] = ours[static_cast<std::size_t>(our)];
+    });
+    return theirs;
+}
+
+void ParameterStore::from_pytorch_order(const Tensor& tensor, const std::vector<float>& theirs) {
+    MLKD_CHECK(static_cast<std::int64_t>(theirs.size()) == tensor.elements(), "parameters: wrong number of elements");
+    std::vector<float> ours(theirs.size());
+    for_each_element(tensor.shape, [&](std::int64_t our, std::int64_t their) {
+        ours[static_cast<std::size_t>(our)] = theirs[static_cast<std::size_t>(their)];
+    });
+    backend_->copy_from_host(tensor.data, ours.data(), tensor.bytes());
+}
+
+Tensor ParameterStore::part_of(const Tensor& block, const Parameter& parameter) const {
+    const auto offset = parameter.variable.value.as<float>() - values_.as<float>();
+    return block.slice(offset, parameter.shape.elements()).reshaped(parameter.shape);
+}
+
+std::map<std::string, HostTensor> ParameterStore::state() const {
+    std::map<std::string, HostTensor> out;
+    for (const Parameter& parameter : parameters_)
+        out[parameter.name] = host_tensor(in_pytorch_order(parameter.variable.value), pytorch_shape(parameter.shape));
+    for (const Buffer& buffer : buffers_) {
+        out[buffer.name] = host_tensor(in_pytorch_order(buffer.tensor), pytorch_shape(buffer.shape));
+        constexpr std::string_view mean_suffix = ".running_mean";
+        if (buffer.name.ends_with(mean_suffix)) {
+            HostTensor tracked{DType::i64, {}, std::vector<std::byte>(sizeof(std::int64_t))};
+            std::memcpy(tracked.bytes.data(), &batches_tracked, sizeof(std::int64_t));
+            out[buffer.name.substr(0, buffer.name.size() - mean_suffix.size()) + std::string(tracked_suffix)] = tracked;
+        }
+    }
+    return out;
+}
+
+void ParameterStore::set_state(const std::map<std::string, HostTensor>& state, const std::string& origin) {
+    std::map<std::string, const HostTensor*> given;
+    for (const auto& [name, tensor] : state) given[without_wrapper_prefix(name)] = &tensor;
+
+    // Everything is checked before anything is written: a bad file leaves the network as it was.
+    std::vector<std::pair<Tensor, const HostTensor*>> matched;
+    const auto match = [&](const std::string& name, const Tensor& tensor) {
+        const auto found = given.find(name);
+        if (found == given.end())
+            throw Error(fmt::format("{}: has no tensor '{}': a checkpoint of another network, or a damaged one", origin, name));
+        const HostTensor& host = *found->second;
+        if (host.dtype != DType::f32)
+            throw Error(fmt::format("{}: tensor '{}' is {}, expected f32", origin, name, name_of(host.dtype)));
+        if (host.shape != pytorch_shape(tensor.shape))
+            throw Error(fmt::format("{}: tensor '{}' has shape {}, this network needs {}: another model or another number of classes",
+                                    origin, name, text_of(host.shape), text_of(pytorch_shape(tensor.shape))));
+        matched.emplace_back(tensor, &host);
+        given.erase(found);
+    };
+    for (const Parameter& parameter : parameters_) match(parameter.name, parameter.variable.value);
+    for (const Buffer& buffer : buffers_) match(buffer.name, buffer.tensor);
+    std::int64_t tracked = 0;
+    for (const auto& [name, tensor] : given) {
+        if (!name.ends_with(tracked_suffix))
+            throw Error(fmt::format("{}: tensor '{}' belongs to another network", origin, name));
+        if (tensor->dtype == DType::i64 && tensor->bytes.size() == sizeof tracked)
+            std::memcpy(&tracked, tensor->bytes.data(), sizeof tracked);
+    }
+    for (const auto& [tensor, host] : matched) {
+        std::vector<float> elements(static_cast<std::size_t>(tensor.elements()));
+        std::memcpy(elements.data(), host->bytes.data(), host->bytes.size());
+        from_pytorch_order(tensor, elements);
+    }
+    batches_tracked = tracked;
+}
+
+}  // namespace mlkd

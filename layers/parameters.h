@@ -1,0 +1,86 @@
+#pragma once
+// The trainable parameters and the running statistics of a network, under PyTorch's dotted names.
+// All values lie in one block, all gradients in a second, all momenta in a third and all running statistics in a
+// fourth: zeroing is one memset, an optimizer step one kernel.
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "engine/arena.h"
+#include "engine/safetensors.h"
+#include "engine/tape.h"
+
+namespace mlkd {
+
+// How an entry starts. PyTorch's defaults but for convolutions, which the CIFAR networks draw Kaiming-normal by fan-out
+// (He et al., ICCV 2015).
+enum class Initial { kaiming_normal_fan_out, uniform_fan_in, zero, one };
+
+struct Parameter {
+    std::string name;
+    Shape shape;  // filters (K, R, S, C), linear weights (O, I), vectors (C)
+    Initial initial;
+    std::int64_t fan;   // fan-out or fan-in, as `initial` needs it
+    Variable variable;  // value and gradient; memory after ParameterStore::allocate()
+    Gradient gradient;
+};
+
+// Running statistics: saved with the network, not trained.
+struct Buffer {
+    std::string name;
+    Shape shape;
+    Initial initial;
+    Tensor tensor;
+};
+
+class ParameterStore {
+public:
+    // References stay valid as long as the store.
+    Parameter& add_parameter(const std::string& name, const Shape& shape, Initial initial, std::int64_t fan = 0);
+    Buffer& add_buffer(const std::string& name, const Shape& shape, Initial initial);
+
+    // Gives every entry its memory; with_training: gradients and momenta too (a teacher needs none). Call once, after
+    // the last add.
+    void allocate(Backend& backend, PersistentArena& arena, bool with_training);
+    // Draws every entry from Philox(seed): a function of the seed and the entry's place alone.
+    void initialise(std::uint64_t seed);
+    // Forgets which gradients have been touched: call at the start of a step.
+    void begin_step();
+
+    // Values, gradients, momenta (elements) as one vector each, padding included (always zero).
+    Tensor values() const { return values_; }
+    Tensor gradients() const { return gradients_; }
+    Tensor momenta() const { return momenta_; }
+    // Running statistics as one vector.
+    Tensor statistics() const { return statistics_; }
+
+    std::int64_t trainable_elements() const;
+    std::deque<Parameter>& parameters() { return parameters_; }
+    const std::deque<Parameter>& parameters() const { return parameters_; }
+    const std::deque<Buffer>& buffers() const { return buffers_; }
+
+    // How many training batches the batch norms have seen (PyTorch's num_batches_tracked, alike for all of them).
+    std::int64_t batches_tracked = 0;
+
+    // The state under PyTorch's names, shapes (filters O, I, H, W) and order of elements.
+    std::map<std::string, HostTensor> state() const;
+    // Sets the state. Accepts entries behind the prefixes module., student., module.student. and without
+    // num_batches_tracked; `origin` names the file in the Error about a missing, surplus or misshapen entry.
+    void set_state(const std::map<std::string, HostTensor>& state, const std::string& origin);
+
+    // An entry's elements in PyTorch's order, and back: for parameters, gradients and momenta alike.
+    std::vector<float> in_pytorch_order(const Tensor& tensor) const;
+    void from_pytorch_order(const Tensor& tensor, const std::vector<float>& elements);
+    // The part of a whole block (values, gradients, momenta) that belongs to a parameter.
+    Tensor part_of(const Tensor& block, const Parameter& parameter) const;
+
+private:
+    Backend* backend_ = nullptr;
+    std::deque<Parameter> parameters_;
+    std::deque<Buffer> buffers_;
+    Tensor values_, gradients_, momenta_, statistics_;
+};
+
+}  // namespace mlkd

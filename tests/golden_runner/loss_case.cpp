@@ -1,0 +1,65 @@
+#include <nlohmann/json.hpp>
+#include <numeric>
+
+#include "cases.h"
+#include "device_data.h"
+#include "distillation_settings.h"
+
+namespace mlkd::golden {
+namespace {
+
+constexpr double loss_tolerance = 1e-5;  // values and gradients, relative
+
+std::vector<float> floats(const SafetensorsFile& file, const std::string& name) {
+    const auto span = file.tensor(name).as<float>();
+    return {span.begin(), span.end()};
+}
+
+// The weak view's rows, then the strong view's where there are any.
+std::vector<float> both_views(const SafetensorsFile& file, const std::string& network, int views) {
+    std::vector<float> rows = floats(file, network + "_weak");
+    if (views == 2) {
+        const std::vector<float> strong = floats(file, network + "_strong");
+        rows.insert(rows.end(), strong.begin(), strong.end());
+    }
+    return rows;
+}
+
+}  // namespace
+
+Report run_loss_case(Backend& backend, const SafetensorsFile& file) {
+    const DistillationConfig config = distillation_settings(file);
+    const int view_count = views(config.method);
+    const auto& shape = file.tensor("student_weak").shape;
+    const std::int64_t batch = shape[0], classes = shape[1];
+
+    PersistentArena memory(backend);
+    StepArena arena(backend);
+    const Shape logits_shape{view_count * batch, classes};
+    const Tensor student = to_device(backend, memory, both_views(file, "student", view_count), logits_shape);
+    const Tensor teacher =
+        config.method == Method::none ? Tensor{} : to_device(backend, memory, both_views(file, "teacher", view_count), logits_shape);
+    const auto target_span = file.tensor("target").as<std::int64_t>();
+    const Tensor target = to_device(backend, memory, std::vector<std::int32_t>(target_span.begin(), target_span.end()), {batch});
+    const Tensor losses = memory.allocate("losses", DType::f32, {5});
+    const Tensor gradient = to_device(backend, memory, std::vector<float>(static_cast<std::size_t>(view_count * batch * classes), NAN), logits_shape);
+
+    DistillationLoss loss(backend, config);
+    arena.begin("loss");
+    loss.forward_backward(arena, losses, gradient, student, teacher, target);
+    arena.end();
+
+    Report report;
+    const std::vector<double> values = to_host(backend, losses);
+    const char* const parts[] = {"loss.ce", "loss.instance", "loss.batch", "loss.class", "loss.total"};
+    for (std::size_t part = 0; part < 5; ++part)
+        if (file.tensors.contains(parts[part]))
+            report.compare(parts[part], {values[part]}, expected_values(file, parts[part]), loss_tolerance);
+    for (int view = 0; view < view_count; ++view) {
+        const std::string name = view == 0 ? "grad.student_weak" : "grad.student_strong";
+        report.compare(name, to_host(backend, gradient.slice(view * batch, batch)), expected_values(file, name), loss_tolerance);
+    }
+    return report;
+}
+
+}  // namespace mlkd::golden

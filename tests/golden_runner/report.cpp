@@ -1,0 +1,54 @@
+#include <cmath>
+#include <limits>
+
+#include "cases.h"
+#include "engine/error.h"
+
+namespace mlkd::golden {
+
+void Report::add(const Comparison& comparison) {
+    if (compared_++ == 0 || comparison.share() > worst_.share()) worst_ = comparison;
+}
+
+void Report::compare(const std::string& where, const std::vector<double>& got, const std::vector<double>& expected, double tolerance) {
+    constexpr double infinity = std::numeric_limits<double>::infinity();
+    if (got.size() != expected.size()) return add({infinity, tolerance, where + " (wrong size)"});
+    double difference = 0, norm = 0;
+    for (std::size_t i = 0; i < got.size(); ++i) {
+        difference += (got[i] - expected[i]) * (got[i] - expected[i]);
+        norm += expected[i] * expected[i];
+    }
+    // A reference of exactly zero is met by what single precision cannot tell from it.
+    constexpr double smallest = std::numeric_limits<float>::min();
+    double error = std::sqrt(difference) / std::fmax(std::sqrt(norm), smallest);
+    if (!std::isfinite(error)) error = infinity;
+    add({error, tolerance, where});
+}
+
+void Report::compare_exactly(const std::string& where, const std::vector<std::uint8_t>& got, const std::vector<std::uint8_t>& expected) {
+    std::size_t differing = got.size() == expected.size() ? 0 : 1;
+    for (std::size_t i = 0; i < std::min(got.size(), expected.size()); ++i) differing += got[i] != expected[i];
+    add({static_cast<double>(differing), 0.0, where});
+}
+
+std::vector<double> expected_values(const SafetensorsFile& file, const std::string& name) {
+    const HostTensor& tensor = file.tensor(name);
+    const auto widened = [](auto span) { return std::vector<double>(span.begin(), span.end()); };
+    switch (tensor.dtype) {
+        case DType::f64: return widened(tensor.as<double>());
+        case DType::f32: return widened(tensor.as<float>());
+        case DType::i64: return widened(tensor.as<std::int64_t>());
+        default: throw Error(name + ": unexpected element type " + name_of(tensor.dtype));
+    }
+}
+
+Report run_case(Backend& backend, const SafetensorsFile& file) {
+    const std::string& kind = file.meta("case");
+    if (kind == "loss") return run_loss_case(backend, file);
+    if (kind == "model") return run_model_case(backend, file);
+    if (kind == "trajectory") return run_trajectory_case(backend, file);
+    if (kind == "augment") return run_augment_case(file);
+    throw Error("unknown kind of case '" + kind + "'");
+}
+
+}  // namespace mlkd::golden
