@@ -31,12 +31,13 @@ struct TypeName {
     DType dtype;
     const char* name;
 };
-constexpr TypeName type_names[] = {{DType::f32, "F32"}, {DType::f64, "F64"}, {DType::bf16, "BF16"},
-                                   {DType::u8, "U8"},   {DType::i32, "I32"}, {DType::i64, "I64"}};
+// In the order in which the official library writes them: wide types first keep every tensor aligned.
+constexpr TypeName type_names[] = {{DType::i64, "I64"}, {DType::f64, "F64"},   {DType::f32, "F32"},
+                                   {DType::i32, "I32"}, {DType::bf16, "BF16"}, {DType::u8, "U8"}};
 
-const char* format_name(DType dtype) {
+const TypeName& type_name(DType dtype) {
     for (const TypeName& type : type_names)
-        if (type.dtype == dtype) return type.name;
+        if (type.dtype == dtype) return type;
     throw Error("safetensors: unknown element type");
 }
 
@@ -117,6 +118,9 @@ Json parse_header(const InputFile& file, const std::string& text) {
             file.fail("damaged header: " + printable(value.get<std::string>()) + " occurs twice");
         return true;
     };
+    // The parser takes a zero byte for the end of its input.
+    if (const std::size_t zero = text.find('\0'); zero != std::string::npos)
+        file.fail("damaged header: not JSON at byte " + std::to_string(zero + 1));
     try {
         return Json::parse(text, check);
     } catch (const Json::parse_error& error) {
@@ -278,14 +282,14 @@ void write_safetensors(const std::string& path, const SafetensorsFile& file) {
         order.push_back(&item);
     }
     std::stable_sort(order.begin(), order.end(),
-                     [](auto* a, auto* b) { return size_of(a->second.dtype) > size_of(b->second.dtype); });
+                     [](auto* a, auto* b) { return &type_name(a->second.dtype) < &type_name(b->second.dtype); });
 
     Json header = Json::object();
     if (!file.metadata.empty()) header["__metadata__"] = file.metadata;
     std::uint64_t offset = 0;
     for (const auto* item : order) {
         const std::uint64_t end = offset + item->second.bytes.size();
-        header[item->first] = {{"dtype", format_name(item->second.dtype)}, {"shape", item->second.shape}, {"data_offsets", {offset, end}}};
+        header[item->first] = {{"dtype", type_name(item->second.dtype).name}, {"shape", item->second.shape}, {"data_offsets", {offset, end}}};
         offset = end;
     }
     std::string text;

@@ -57,8 +57,8 @@ struct SafetensorsFile {
 // truncated or not of this format in any respect. Memory is taken only for what the file really holds.
 SafetensorsFile read_safetensors(const std::string& path);
 
-// Whole or not at all (atomic_file.h). Bytes are a function of the content alone: wide element types first, so that every
-// tensor is aligned, and by name within a type.
+// Whole or not at all (atomic_file.h). The bytes are a function of the content alone, and those that the official library
+// writes: wide element types first, so that every tensor is aligned, by name within a type.
 void write_safetensors(const std::string& path, const SafetensorsFile& file);
 
 }  // namespace mlkd
