@@ -1,0 +1,74 @@
+#pragma once
+// What a vendor library does best, and memory: the narrow waist between the engine and oneDNN (engine/cpu) or
+// cuDNN + cuBLAS (engine/cuda). Everything else is our own kernels through launch.h.
+// Tensors are dense; activations (N, H, W, C), filters (K, R, S, C). Outputs come first. Calls are asynchronous on a
+// GPU stream. Shapes that do not fit together throw Error.
+#include <cstddef>
+#include <memory>
+#include <string>
+
+#include "engine/launch.h"
+#include "engine/tensor.h"
+
+namespace mlkd {
+
+// A two-dimensional convolution with equal stride and zero padding on both axes (cross-correlation, as in every
+// deep-learning library).
+struct Convolution {
+    int stride = 1;
+    int padding = 1;
+};
+
+// What is done to a convolution's result before it is stored: y = relu(conv + bias + residual). Used by networks in
+// evaluation mode, whose batch norms are folded into their filters.
+struct Epilogue {
+    Tensor bias;      // (K), or empty
+    Tensor residual;  // shape of y, or empty
+    bool relu = false;
+};
+
+enum class Transpose : bool { no = false, yes = true };
+
+class Backend {
+public:
+    virtual ~Backend() = default;
+
+    virtual Stream stream() const = 0;
+    virtual std::string description() const = 0;  // "AMD EPYC, 2 threads, oneDNN 2.6.3"
+
+    // --- memory
+    virtual void* allocate(std::size_t bytes) = 0;  // zeroed, 64-byte aligned; throws Error when there is none left
+    virtual void free(void* memory) noexcept = 0;
+    virtual void copy_to_host(void* host, const void* device, std::size_t bytes) = 0;    // synchronous
+    virtual void copy_from_host(void* device, const void* host, std::size_t bytes) = 0;  // synchronous
+    virtual void fill_zero(void* memory, std::size_t bytes) = 0;
+    virtual void synchronize() = 0;
+
+    // --- convolution: x (N, H, W, C), w (K, R, S, C), y (N, P, Q, K)
+    virtual void convolution_forward(const Tensor& y, const Tensor& x, const Tensor& w, const Convolution& convolution,
+                                     const Epilogue& epilogue = {}) = 0;
+    virtual void convolution_backward_data(const Tensor& dL_dx, const Tensor& dL_dy, const Tensor& w,
+                                           const Convolution& convolution) = 0;
+    virtual void convolution_backward_filter(const Tensor& dL_dw, const Tensor& x, const Tensor& dL_dy,
+                                             const Convolution& convolution) = 0;
+
+    // --- matrix product, row-major: c = alpha · op(a) · op(b) + beta · c, for one matrix or a batch of them.
+    // a (M, K) or (batch, M, K), b (K, N) or (batch, K, N), c (M, N) or (batch, M, N); shapes before op().
+    virtual void matmul(const Tensor& c, const Tensor& a, Transpose transpose_a, const Tensor& b, Transpose transpose_b,
+                        float alpha = 1.0f, float beta = 0.0f) = 0;
+};
+
+// The extents of a convolution's result: (N, P, Q, K). Throws when x and w do not fit.
+Shape convolution_output_shape(const Shape& x, const Shape& w, const Convolution& convolution);
+
+struct CpuOptions {
+    int threads = 0;                      // 0: OMP_NUM_THREADS, else all cores
+    std::string convolution = "auto";     // auto (times each shape once) | direct | winograd
+    std::string plan_file;                // remembers the timed choices, so that a rerun repeats bit for bit; "" for none
+};
+std::unique_ptr<Backend> make_cpu_backend(const CpuOptions& options = {});
+
+// nullptr with the reason in `why` when this build or this machine has no usable GPU.
+std::unique_ptr<Backend> make_cuda_backend(std::string& why);
+
+}  // namespace mlkd

@@ -1,0 +1,189 @@
+#include "engine/cpu/convolution_plan.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace mlkd {
+namespace {
+
+using dnnl::memory;
+using Tag = dnnl::memory::format_tag;
+
+constexpr auto f32 = memory::data_type::f32;
+
+// Extents in oneDNN's order of axes, whatever the order in memory.
+struct Extents {
+    memory::dims x, w, y, strides, padding_before, padding_after;
+
+    explicit Extents(const ConvolutionProblem& p)
+        : x{p.n, p.c, p.h, p.w},
+          w{p.k, p.c, p.r, p.s},
+          y{p.n, p.k, p.p(), p.q()},
+          strides{p.stride, p.stride},
+          padding_before{p.padding, p.padding},
+          // oneDNN insists that the padding behind is exactly what the last filter position covers: with stride 2 that
+          // is less than the padding before, and negative where the last rows are never read.
+          padding_after{(p.p() - 1) * p.stride + p.r - p.h - p.padding, (p.q() - 1) * p.stride + p.s - p.w - p.padding} {}
+};
+
+memory::desc given_desc(const memory::dims& dims, Tag tag) { return {dims, f32, tag}; }
+
+// The layout asked of the primitive for activations: as given, or of its choice.
+memory::desc activation_desc(const memory::dims& dims, ConvolutionMethod method) {
+    return {dims, f32, method == ConvolutionMethod::direct ? Tag::nhwc : Tag::any};
+}
+
+dnnl::algorithm algorithm_of(ConvolutionMethod method) {
+    return method == ConvolutionMethod::winograd ? dnnl::algorithm::convolution_winograd : dnnl::algorithm::convolution_direct;
+}
+
+dnnl::primitive_attr user_scratchpad() {
+    dnnl::primitive_attr attr;
+    attr.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+    return attr;
+}
+
+dnnl::convolution_forward::primitive_desc forward_primitive(const OneDnn& onednn, const ConvolutionProblem& problem,
+                                                            ConvolutionMethod method, const dnnl::primitive_attr& attr,
+                                                            dnnl::prop_kind kind) {
+    const Extents extents(problem);
+    const memory::desc x = activation_desc(extents.x, method), y = activation_desc(extents.y, method);
+    const memory::desc w{extents.w, f32, Tag::any};
+    using Desc = dnnl::convolution_forward::desc;
+    const Desc desc = problem.bias ? Desc(kind, algorithm_of(method), x, w, {{problem.k}, f32, Tag::a}, y, extents.strides,
+                                          extents.padding_before, extents.padding_after)
+                                   : Desc(kind, algorithm_of(method), x, w, y, extents.strides, extents.padding_before,
+                                          extents.padding_after);
+    constexpr bool empty_if_unsupported = true;
+    return {desc, attr, onednn.engine, empty_if_unsupported};
+}
+
+}  // namespace
+
+std::string ConvolutionProblem::text() const {
+    constexpr std::array directions{"forward", "backward_data", "backward_filter"};
+    return fmt::format("{} x({}, {}, {}, {}) w({}, {}, {}, {}) stride {} padding {}{}{}{}", directions[static_cast<std::size_t>(direction)],
+                       n, h, w, c, k, r, s, c, stride, padding, bias ? " bias" : "", residual ? " residual" : "", relu ? " relu" : "");
+}
+
+const char* name_of(ConvolutionMethod method) {
+    switch (method) {
+        case ConvolutionMethod::direct: return "direct";
+        case ConvolutionMethod::direct_blocked: return "direct_blocked";
+        case ConvolutionMethod::winograd: return "winograd";
+    }
+    return "?";
+}
+
+std::unique_ptr<ConvolutionPlan> ConvolutionPlan::make(OneDnn& onednn, const ConvolutionProblem& problem, ConvolutionMethod method) {
+    std::unique_ptr<ConvolutionPlan> plan(new ConvolutionPlan(onednn));
+    return plan->build(problem, method) ? std::move(plan) : nullptr;
+}
+
+bool ConvolutionPlan::build(const ConvolutionProblem& problem, ConvolutionMethod method) {
+    const Extents extents(problem);
+    const auto given = [&](const memory::dims& dims, Tag tag) { return memory(given_desc(dims, tag), onednn_.engine, nullptr); };
+    given_ = {given(extents.x, Tag::nhwc), given(extents.w, Tag::ohwi), given(extents.y, Tag::nhwc), given({problem.k}, Tag::a),
+              given(extents.y, Tag::nhwc)};
+    switch (problem.direction) {
+        case Direction::forward: return build_forward(problem, method);
+        case Direction::backward_data: return build_backward_data(problem, method);
+        case Direction::backward_filter: return build_backward_filter(problem, method);
+    }
+    return false;
+}
+
+bool ConvolutionPlan::build_forward(const ConvolutionProblem& problem, ConvolutionMethod method) {
+    // The residual is added by a sum post-op, which reads it from y; a binary post-op would read it where it lies, but
+    // Winograd has none.
+    dnnl::post_ops post_ops;
+    if (problem.residual) post_ops.append_sum();
+    if (problem.relu) post_ops.append_eltwise(1.0f, dnnl::algorithm::eltwise_relu, 0.0f, 0.0f);
+    dnnl::primitive_attr attr = user_scratchpad();
+    attr.set_post_ops(post_ops);
+    const auto forward = forward_primitive(onednn_, problem, method, attr, dnnl::prop_kind::forward_inference);
+    if (!forward) return false;
+    const memory x = operand(role_x, forward.src_desc()), w = operand(role_w, forward.weights_desc()),
+                 y = operand(role_y, forward.dst_desc());
+    if (!load(x, role_x) || !load(w, role_w)) return false;
+    if (problem.residual && !add_reorder(given_[role_residual], y)) return false;
+    std::unordered_map<int, memory> arguments{{DNNL_ARG_SRC, x}, {DNNL_ARG_WEIGHTS, w}, {DNNL_ARG_DST, y}};
+    if (problem.bias) arguments.emplace(DNNL_ARG_BIAS, given_[role_bias]);
+    add_step(dnnl::convolution_forward(forward), std::move(arguments), forward.scratchpad_desc());
+    return store(role_y, y);
+}
+
+bool ConvolutionPlan::build_backward_data(const ConvolutionProblem& problem, ConvolutionMethod method) {
+    const Extents extents(problem);
+    const auto hint = forward_primitive(onednn_, problem, method, user_scratchpad(), dnnl::prop_kind::forward_training);
+    if (!hint) return false;
+    const dnnl::convolution_backward_data::desc desc(algorithm_of(method), activation_desc(extents.x, method), {extents.w, f32, Tag::any},
+                                                     activation_desc(extents.y, method), extents.strides, extents.padding_before,
+                                                     extents.padding_after);
+    const dnnl::convolution_backward_data::primitive_desc backward(desc, user_scratchpad(), onednn_.engine, hint, true);
+    if (!backward) return false;
+    const memory dx = operand(role_x, backward.diff_src_desc()), w = operand(role_w, backward.weights_desc()),
+                 dy = operand(role_y, backward.diff_dst_desc());
+    if (!load(dy, role_y) || !load(w, role_w)) return false;
+    add_step(dnnl::convolution_backward_data(backward), {{DNNL_ARG_DIFF_SRC, dx}, {DNNL_ARG_WEIGHTS, w}, {DNNL_ARG_DIFF_DST, dy}},
+             backward.scratchpad_desc());
+    return store(role_x, dx);
+}
+
+bool ConvolutionPlan::build_backward_filter(const ConvolutionProblem& problem, ConvolutionMethod method) {
+    const Extents extents(problem);
+    const auto hint = forward_primitive(onednn_, problem, method, user_scratchpad(), dnnl::prop_kind::forward_training);
+    if (!hint) return false;
+    const dnnl::convolution_backward_weights::desc desc(algorithm_of(method), activation_desc(extents.x, method),
+                                                        {extents.w, f32, Tag::any}, activation_desc(extents.y, method), extents.strides,
+                                                        extents.padding_before, extents.padding_after);
+    const dnnl::convolution_backward_weights::primitive_desc backward(desc, user_scratchpad(), onednn_.engine, hint, true);
+    if (!backward) return false;
+    const memory x = operand(role_x, backward.src_desc()), dw = operand(role_w, backward.diff_weights_desc()),
+                 dy = operand(role_y, backward.diff_dst_desc());
+    if (!load(x, role_x) || !load(dy, role_y)) return false;
+    add_step(dnnl::convolution_backward_weights(backward), {{DNNL_ARG_SRC, x}, {DNNL_ARG_DIFF_WEIGHTS, dw}, {DNNL_ARG_DIFF_DST, dy}},
+             backward.scratchpad_desc());
+    return store(role_w, dw);
+}
+
+memory ConvolutionPlan::temporary(const memory::desc& desc) {
+    constexpr std::size_t alignment = 64;
+    memory result(desc, onednn_.engine, nullptr);
+    temporaries_.emplace_back(result, workspace_bytes_);
+    workspace_bytes_ += (desc.get_size() + alignment - 1) / alignment * alignment;
+    return result;
+}
+
+memory ConvolutionPlan::operand(Role role, const memory::desc& wanted) {
+    return wanted == given_[role].get_desc() ? given_[role] : temporary(wanted);
+}
+
+bool ConvolutionPlan::load(const memory& to, Role from) { return to == given_[from] || add_reorder(given_[from], to); }
+
+bool ConvolutionPlan::store(Role to, const memory& from) { return from == given_[to] || add_reorder(from, given_[to]); }
+
+bool ConvolutionPlan::add_reorder(const memory& from, const memory& to) {
+    const dnnl::reorder::primitive_desc desc(onednn_.engine, from.get_desc(), onednn_.engine, to.get_desc(), user_scratchpad(), true);
+    if (!desc) return false;
+    add_step(dnnl::reorder(desc), {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}}, desc.scratchpad_desc());
+    return true;
+}
+
+void ConvolutionPlan::add_step(const dnnl::primitive& primitive, std::unordered_map<int, memory> arguments,
+                               const memory::desc& scratchpad) {
+    if (scratchpad.get_size() > 0) arguments.emplace(DNNL_ARG_SCRATCHPAD, temporary(scratchpad));
+    steps_.push_back({primitive, std::move(arguments)});
+}
+
+void ConvolutionPlan::execute(const ConvolutionOperands& operands) {
+    const std::array addresses{operands.x, operands.w, operands.y, operands.bias, operands.residual};
+    for (std::size_t role = 0; role < roles; ++role) given_[role].set_data_handle(addresses[role]);
+    std::byte* workspace = onednn_.workspace.reserve(workspace_bytes_);
+    for (auto& [temporary, offset] : temporaries_) temporary.set_data_handle(workspace + offset);
+    for (const Step& step : steps_) step.primitive.execute(onednn_.stream, step.arguments);
+    onednn_.stream.wait();
+}
+
+}  // namespace mlkd

@@ -1,0 +1,87 @@
+#pragma once
+// One convolution problem solved one way: the oneDNN primitives, the reorders around them, and their temporaries.
+#include <array>
+#include <compare>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "engine/cpu/onednn.h"
+
+namespace mlkd {
+
+enum class Direction { forward, backward_data, backward_filter };
+
+// Everything that distinguishes two primitives. x (N, H, W, C), w (K, R, S, C), y (N, P, Q, K).
+struct ConvolutionProblem {
+    Direction direction;
+    std::int64_t n, h, w, c;
+    std::int64_t k, r, s;
+    int stride, padding;
+    bool bias = false, residual = false, relu = false;
+
+    auto operator<=>(const ConvolutionProblem&) const = default;
+    std::int64_t p() const { return (h + 2 * padding - r) / stride + 1; }
+    std::int64_t q() const { return (w + 2 * padding - s) / stride + 1; }
+    std::string text() const;  // "forward x(64, 32, 32, 3) w(32, 3, 3, 3) stride 1 padding 1 bias relu"
+};
+
+enum class ConvolutionMethod {
+    direct,          // on (N, H, W, C) as it lies in memory
+    direct_blocked,  // on the channel-blocked layout of oneDNN's choice; x and y are reordered around it
+    winograd,        // Lavin and Gray, "Fast algorithms for convolutional neural networks" (CVPR 2016): 3x3, stride 1
+};
+inline constexpr std::array convolution_methods{ConvolutionMethod::direct, ConvolutionMethod::direct_blocked, ConvolutionMethod::winograd};
+const char* name_of(ConvolutionMethod method);
+
+// Addresses of the tensors of a call; in a backward pass x, w, y stand for their gradients where those are meant.
+struct ConvolutionOperands {
+    void* x = nullptr;
+    void* w = nullptr;
+    void* y = nullptr;
+    void* bias = nullptr;
+    void* residual = nullptr;
+};
+
+class ConvolutionPlan {
+public:
+    // nullptr where oneDNN has no such method for the problem on this CPU.
+    static std::unique_ptr<ConvolutionPlan> make(OneDnn& onednn, const ConvolutionProblem& problem, ConvolutionMethod method);
+
+    void execute(const ConvolutionOperands& operands);
+
+private:
+    enum Role : std::size_t { role_x, role_w, role_y, role_bias, role_residual, roles };
+
+    explicit ConvolutionPlan(OneDnn& onednn) : onednn_(onednn) {}
+    bool build(const ConvolutionProblem& problem, ConvolutionMethod method);
+    bool build_forward(const ConvolutionProblem& problem, ConvolutionMethod method);
+    bool build_backward_data(const ConvolutionProblem& problem, ConvolutionMethod method);
+    bool build_backward_filter(const ConvolutionProblem& problem, ConvolutionMethod method);
+
+    dnnl::memory temporary(const dnnl::memory::desc& desc);
+    // The operand `role` in the layout `wanted`: itself, or a temporary. `load` adds the step that fills it,
+    // `store` (after the convolution) the one that brings the result home.
+    dnnl::memory operand(Role role, const dnnl::memory::desc& wanted);
+    bool load(const dnnl::memory& to, Role from);
+    bool store(Role to, const dnnl::memory& from);
+    bool add_reorder(const dnnl::memory& from, const dnnl::memory& to);
+    void add_step(const dnnl::primitive& primitive, std::unordered_map<int, dnnl::memory> arguments,
+                  const dnnl::memory::desc& scratchpad);
+
+    struct Step {
+        dnnl::primitive primitive;
+        std::unordered_map<int, dnnl::memory> arguments;
+    };
+    OneDnn& onednn_;
+    std::array<dnnl::memory, roles> given_;
+    std::vector<std::pair<dnnl::memory, std::size_t>> temporaries_;  // with their offsets in the workspace
+    std::size_t workspace_bytes_ = 0;
+    std::vector<Step> steps_;
+};
+
+}  // namespace mlkd

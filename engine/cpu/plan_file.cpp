@@ -1,0 +1,65 @@
+#include "engine/cpu/plan_file.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "engine/atomic_file.h"
+#include "engine/error.h"
+
+namespace mlkd {
+namespace {
+
+constexpr const char* format_name = "mlkd convolution plans 1";
+
+ConvolutionMethod method_named(const std::string& name) {
+    for (const ConvolutionMethod method : convolution_methods)
+        if (name == name_of(method)) return method;
+    throw Error("unknown method '" + name + "'");
+}
+
+}  // namespace
+
+PlanFile::PlanFile(std::string path, std::string machine) : path_(std::move(path)), machine_(std::move(machine)) {
+    if (!path_.empty()) read();
+}
+
+void PlanFile::read() {
+    std::error_code unknown;
+    if (std::filesystem::status(path_, unknown).type() == std::filesystem::file_type::not_found) return;
+    errno = 0;
+    std::ifstream file(path_, std::ios::binary);
+    const std::string text{std::istreambuf_iterator<char>(file), {}};
+    if (!file) throw Error(fmt::format("{}: cannot read: {}", path_, errno != 0 ? std::strerror(errno) : "input error"));
+    try {
+        const auto json = nlohmann::json::parse(text);
+        if (json.at("format") != format_name) throw Error("another format");
+        if (json.at("machine") != machine_) return;
+        for (const auto& [problem, method] : json.at("choices").items()) choices_[problem] = method_named(method.get<std::string>());
+    } catch (const std::exception& error) {
+        throw Error(fmt::format("{}: not a plan file of this program ({}); delete it or name another", path_, error.what()));
+    }
+}
+
+std::optional<ConvolutionMethod> PlanFile::find(const std::string& problem) const {
+    const auto entry = choices_.find(problem);
+    return entry == choices_.end() ? std::nullopt : std::optional(entry->second);
+}
+
+void PlanFile::remember(const std::string& problem, ConvolutionMethod method) {
+    choices_[problem] = method;
+    if (path_.empty()) return;
+    nlohmann::ordered_json json{{"format", format_name}, {"machine", machine_}};
+    auto& choices = json["choices"] = nlohmann::ordered_json::object();
+    for (const auto& [key, choice] : choices_) choices[key] = name_of(choice);
+    write_file_atomically(path_, json.dump(2) + "\n");
+}
+
+}  // namespace mlkd

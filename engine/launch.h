@@ -1,0 +1,126 @@
+#pragma once
+// The one launcher of our own kernels, and the only file with <<<>>>.
+//
+//     for_each_row(stream, rows, kernel, {.scratch_bytes = n});    // kernel(team, row): a team works on a row
+//     for_each_index(stream, count, kernel);                       // kernel(i): element-wise work
+//
+// A kernel is a small trivially copyable struct of pointers and sizes. On a CPU rows and indices are shared out among
+// OpenMP threads; on a GPU a row is a thread block. Launches on a GPU stream return at once.
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "engine/error.h"
+#include "engine/seam.h"
+#include "engine/team.h"
+#include "engine/tensor.h"
+
+namespace mlkd {
+
+// Where kernels run: a device and, on a GPU, a cudaStream_t.
+struct Stream {
+    DeviceKind device = DeviceKind::cpu;
+    void* handle = nullptr;
+};
+
+struct RowLaunch {
+    std::size_t scratch_bytes = 0;  // shared by the members of a row
+    int team_size = 128;            // threads of a row on a GPU; a multiple of 32
+};
+
+#ifdef __CUDACC__
+
+// A thread block as a team: reductions go through warp shuffles and one value a warp, in fixed order.
+class BlockTeam {
+public:
+    __device__ int rank() const { return static_cast<int>(threadIdx.x); }
+    __device__ int size() const { return static_cast<int>(blockDim.x); }
+    __device__ void sync() const { __syncthreads(); }
+    template <class T> __device__ T sum(T value) const {
+        return reduce(value, [](T a, T b) { return a + b; });
+    }
+    template <class T> __device__ T max(T value) const {
+        return reduce(value, [](T a, T b) { return a < b ? b : a; });
+    }
+    template <class T> __device__ T* scratch() const {
+        extern __shared__ __align__(16) unsigned char row_scratch[];
+        return reinterpret_cast<T*>(row_scratch);
+    }
+
+private:
+    template <class T, class Combine> __device__ T reduce(T value, Combine combine) const {
+        __shared__ T per_warp[32];
+        for (int offset = 16; offset > 0; offset /= 2) value = combine(value, __shfl_xor_sync(0xffffffffu, value, offset));
+        if (threadIdx.x % 32 == 0) per_warp[threadIdx.x / 32] = value;
+        __syncthreads();
+        T total = per_warp[0];
+        for (unsigned warp = 1; warp < blockDim.x / 32; ++warp) total = combine(total, per_warp[warp]);
+        __syncthreads();  // per_warp is free again
+        return total;
+    }
+};
+
+template <class Kernel> __global__ void row_kernel(const Kernel kernel, std::int64_t rows) {
+    const BlockTeam team;
+    for (std::int64_t row = blockIdx.x; row < rows; row += gridDim.x) {
+        kernel(team, row);
+        __syncthreads();
+    }
+}
+
+template <class Kernel> __global__ void index_kernel(const Kernel kernel, std::int64_t count) {
+    const std::int64_t stride = static_cast<std::int64_t>(gridDim.x) * blockDim.x;
+    for (std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < count; i += stride) kernel(i);
+}
+
+inline void check_launch(cudaError_t status) {
+    if (status != cudaSuccess) throw Error(std::string("CUDA kernel launch: ") + cudaGetErrorString(status));
+}
+
+#endif
+
+template <class Kernel>
+void for_each_row(const Stream& stream, std::int64_t rows, const Kernel& kernel, const RowLaunch& launch = {}) {
+    if (rows == 0) return;
+    if (stream.device == DeviceKind::cpu) {
+#pragma omp parallel if (rows > 1)
+        {
+            std::vector<double> scratch((launch.scratch_bytes + sizeof(double) - 1) / sizeof(double) + 1);
+            const SerialTeam team(reinterpret_cast<unsigned char*>(scratch.data()));
+#pragma omp for schedule(static)
+            for (std::int64_t row = 0; row < rows; ++row) kernel(team, row);
+        }
+        return;
+    }
+#ifdef __CUDACC__
+    const auto grid = static_cast<unsigned>(rows < 65535 * 16 ? rows : 65535 * 16);
+    if (launch.scratch_bytes > 48 * 1024)
+        check_launch(cudaFuncSetAttribute(row_kernel<Kernel>, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                          static_cast<int>(launch.scratch_bytes)));
+    row_kernel<<<grid, static_cast<unsigned>(launch.team_size), launch.scratch_bytes, static_cast<cudaStream_t>(stream.handle)>>>(kernel, rows);
+    check_launch(cudaGetLastError());
+#else
+    throw Error("this build has no CUDA: its kernels run on --device cpu only");
+#endif
+}
+
+template <class Kernel> void for_each_index(const Stream& stream, std::int64_t count, const Kernel& kernel) {
+    if (count == 0) return;
+    if (stream.device == DeviceKind::cpu) {
+#pragma omp parallel for simd schedule(static) if (parallel : count > 4096)
+        for (std::int64_t i = 0; i < count; ++i) kernel(i);
+        return;
+    }
+#ifdef __CUDACC__
+    constexpr std::int64_t block = 256;
+    const std::int64_t blocks = (count + block - 1) / block;
+    const auto grid = static_cast<unsigned>(blocks < 132 * 16 ? blocks : 132 * 16);  // a few waves; the loop takes the rest
+    index_kernel<<<grid, block, 0, static_cast<cudaStream_t>(stream.handle)>>>(kernel, count);
+    check_launch(cudaGetLastError());
+#else
+    throw Error("this build has no CUDA: its kernels run on --device cpu only");
+#endif
+}
+
+}  // namespace mlkd
