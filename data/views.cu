@@ -1,0 +1,37 @@
+#include "data/views.h"
+
+#include "data/view_kernel.h"
+#include "engine/error.h"
+
+namespace mlkd {
+
+namespace {
+
+ViewKernel checked_kernel(const Tensor& out, const Tensor& images, const Tensor& index, const Tensor& normalisation,
+                          const ViewParameters& parameters) {
+    const auto is_images = [](const Tensor& tensor) {
+        return tensor.shape.rank() == 4 && tensor.shape == Shape{tensor.dim(0), image_side, image_side, image_channels};
+    };
+    MLKD_CHECK(is_images(out) && is_images(images), "views: " + out.shape.text() + " from " + images.shape.text() + ", not 32 x 32 x 3 both");
+    MLKD_CHECK(index.shape == Shape{out.dim(0)}, "views: " + index.shape.text() + " indices for " + out.shape.text());
+    MLKD_CHECK((normalisation.shape == Shape{image_channels, 256}), "views: normalisation table of shape " + normalisation.shape.text());
+    return {out.as<float>(), images.as<std::uint8_t>(), index.as<std::int64_t>(), normalisation.as<float>(), parameters};
+}
+
+}  // namespace
+
+void make_views(const Stream& stream, const Tensor& out, const Tensor& images, const Tensor& index, const Tensor& normalisation,
+                const ViewParameters& parameters) {
+    for_each_row(stream, out.dim(0), checked_kernel(out, images, index, normalisation, parameters),
+                 {.scratch_bytes = sizeof(ViewScratch), .team_size = 128});
+}
+
+void make_views_on_this_thread(const Tensor& out, const Tensor& images, const Tensor& index, const Tensor& normalisation,
+                               const ViewParameters& parameters) {
+    const ViewKernel kernel = checked_kernel(out, images, index, normalisation, parameters);
+    ViewScratch scratch;
+    const SerialTeam team(reinterpret_cast<unsigned char*>(&scratch));
+    for (std::int64_t row = 0; row < out.dim(0); ++row) kernel(team, row);
+}
+
+}  // namespace mlkd
