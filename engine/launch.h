@@ -15,6 +15,9 @@
 #include "engine/seam.h"
 #include "engine/team.h"
 #include "engine/tensor.h"
+#ifndef __CUDACC__
+#include "engine/thread_team.h"
+#endif
 
 namespace mlkd {
 
@@ -22,6 +25,9 @@ namespace mlkd {
 struct Stream {
     DeviceKind device = DeviceKind::cpu;
     void* handle = nullptr;
+    // Tests of a build without nvcc set these: rows then run on `teams` teams of `team_size` std::threads each.
+    int teams = 0;
+    int team_size = 0;
 };
 
 struct RowLaunch {
@@ -83,6 +89,9 @@ inline void check_launch(cudaError_t status) {
 template <class Kernel>
 void for_each_row(const Stream& stream, std::int64_t rows, const Kernel& kernel, const RowLaunch& launch = {}) {
     if (rows == 0) return;
+#ifndef __CUDACC__
+    if (stream.teams > 0) return for_each_row_with_threads(stream.teams, stream.team_size, rows, kernel, launch.scratch_bytes);
+#endif
     if (stream.device == DeviceKind::cpu) {
 #pragma omp parallel if (rows > 1)
         {

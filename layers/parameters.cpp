@@ -3,8 +3,8 @@
 #include <fmt/format.h>
 
 #include <cmath>
-#include <cstring>
 #include <numbers>
+#include <span>
 #include <string_view>
 
 #include "engine/error.h"
@@ -38,13 +38,6 @@ template <class Visit> void for_each_element(const Shape& shape, Visit visit) {
         for (std::int64_t r = 0; r < R; ++r)
             for (std::int64_t s = 0; s < S; ++s)
                 for (std::int64_t c = 0; c < C; ++c) visit(((k * R + r) * S + s) * C + c, ((k * C + c) * R + r) * S + s);
-}
-
-HostTensor host_tensor(const std::vector<float>& elements, std::vector<std::int64_t> shape) {
-    HostTensor tensor{DType::f32, std::move(shape), {}};
-    tensor.bytes.resize(elements.size() * sizeof(float));
-    std::memcpy(tensor.bytes.data(), elements.data(), tensor.bytes.size());
-    return tensor;
 }
 
 // A standard normal by Box and Muller (1958), in double so that no draw is infinite.
@@ -159,14 +152,13 @@ Tensor ParameterStore::part_of(const Tensor& block, const Parameter& parameter) 
 std::map<std::string, HostTensor> ParameterStore::state() const {
     std::map<std::string, HostTensor> out;
     for (const Parameter& parameter : parameters_)
-        out[parameter.name] = host_tensor(in_pytorch_order(parameter.variable.value), pytorch_shape(parameter.shape));
+        out[parameter.name] = HostTensor::of<float>(pytorch_shape(parameter.shape), in_pytorch_order(parameter.variable.value));
     for (const Buffer& buffer : buffers_) {
-        out[buffer.name] = host_tensor(in_pytorch_order(buffer.tensor), pytorch_shape(buffer.shape));
+        out[buffer.name] = HostTensor::of<float>(pytorch_shape(buffer.shape), in_pytorch_order(buffer.tensor));
         constexpr std::string_view mean_suffix = ".running_mean";
         if (buffer.name.ends_with(mean_suffix)) {
-            HostTensor tracked{DType::i64, {}, std::vector<std::byte>(sizeof(std::int64_t))};
-            std::memcpy(tracked.bytes.data(), &batches_tracked, sizeof(std::int64_t));
-            out[buffer.name.substr(0, buffer.name.size() - mean_suffix.size()) + std::string(tracked_suffix)] = tracked;
+            const std::string norm = buffer.name.substr(0, buffer.name.size() - mean_suffix.size());
+            out[norm + std::string(tracked_suffix)] = HostTensor::of<std::int64_t>({}, std::span(&batches_tracked, 1));
         }
     }
     return out;
@@ -197,13 +189,11 @@ void ParameterStore::set_state(const std::map<std::string, HostTensor>& state, c
     for (const auto& [name, tensor] : given) {
         if (!name.ends_with(tracked_suffix))
             throw Error(fmt::format("{}: tensor '{}' belongs to another network", origin, name));
-        if (tensor->dtype == DType::i64 && tensor->bytes.size() == sizeof tracked)
-            std::memcpy(&tracked, tensor->bytes.data(), sizeof tracked);
+        if (tensor->dtype == DType::i64 && tensor->elements() == 1) tracked = tensor->as<std::int64_t>()[0];
     }
     for (const auto& [tensor, host] : matched) {
-        std::vector<float> elements(static_cast<std::size_t>(tensor.elements()));
-        std::memcpy(elements.data(), host->bytes.data(), host->bytes.size());
-        from_pytorch_order(tensor, elements);
+        const auto elements = host->as<float>();
+        from_pytorch_order(tensor, {elements.begin(), elements.end()});
     }
     batches_tracked = tracked;
 }

@@ -1,0 +1,153 @@
+#include "apps/checkpoint.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+#include <cstring>
+
+#include "engine/error.h"
+#include "engine/safetensors.h"
+
+namespace mlkd {
+namespace {
+
+const std::string momentum_prefix = "optimizer.momentum.";
+const std::string progress_name = "progress";
+
+static_assert(std::is_trivially_copyable_v<LossMeter::Reading>);
+constexpr std::size_t reading_size = sizeof(LossMeter::Reading) / sizeof(double);
+constexpr std::size_t progress_size = 6 + reading_size + 3;
+
+std::vector<double> pack(const Progress& progress) {
+    std::vector<double> values{static_cast<double>(progress.epoch), static_cast<double>(progress.next_batch), progress.best_top1,
+                               static_cast<double>(progress.best_epoch), progress.last_top1, progress.seconds};
+    values.resize(progress_size);
+    std::memcpy(values.data() + 6, &progress.losses, sizeof progress.losses);
+    std::memcpy(values.data() + 6 + reading_size, progress.counts.data(), sizeof progress.counts);
+    return values;
+}
+
+Progress unpack(std::span<const double> values) {
+    Progress progress;
+    progress.epoch = static_cast<std::int64_t>(values[0]);
+    progress.next_batch = static_cast<std::int64_t>(values[1]);
+    progress.best_top1 = values[2];
+    progress.best_epoch = static_cast<std::int64_t>(values[3]);
+    progress.last_top1 = values[4];
+    progress.seconds = values[5];
+    std::memcpy(&progress.losses, values.data() + 6, sizeof progress.losses);
+    std::memcpy(progress.counts.data(), values.data() + 6 + reading_size, sizeof progress.counts);
+    return progress;
+}
+
+SafetensorsFile weights_file(const Network& network, const CheckpointInfo& info) {
+    SafetensorsFile file;
+    file.tensors = network.parameters().state();
+    file.metadata = {{"format", "pt"},
+                     {"producer", "mlkd"},
+                     {"model", info.model},
+                     {"classes", std::to_string(info.classes)},
+                     {"dataset", info.dataset},
+                     {"config_hash", info.config_hash},
+                     {"epoch", std::to_string(info.epoch)},
+                     {"threads", std::to_string(info.threads)}};
+    if (info.top1 >= 0) file.metadata["test_top1"] = fmt::format("{}", info.top1);
+    return file;
+}
+
+// A number from metadata; `fallback` where the entry is missing or no number.
+template <class T> T number(const SafetensorsFile& file, const std::string& key, T fallback) {
+    const auto found = file.metadata.find(key);
+    if (found == file.metadata.end()) return fallback;
+    T value{};
+    const std::string& text = found->second;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    return error == std::errc() && end == text.data() + text.size() ? value : fallback;
+}
+
+std::string text(const SafetensorsFile& file, const std::string& key) {
+    const auto found = file.metadata.find(key);
+    return found == file.metadata.end() ? std::string() : found->second;
+}
+
+}  // namespace
+
+void save_weights(const std::string& path, const Network& network, const CheckpointInfo& info) {
+    write_safetensors(path, weights_file(network, info));
+}
+
+void save_checkpoint(const std::string& path, const Network& network, const CheckpointInfo& info, const Progress& progress) {
+    SafetensorsFile file = weights_file(network, info);
+    const ParameterStore& store = network.parameters();
+    for (const Parameter& parameter : store.parameters()) {
+        const std::vector<float> momentum = store.in_pytorch_order(store.part_of(store.momenta(), parameter));
+        file.tensors[momentum_prefix + parameter.name] =
+            HostTensor::of<float>(file.tensors.at(parameter.name).shape, std::span<const float>(momentum));
+    }
+    const std::vector<double> packed = pack(progress);
+    file.tensors[progress_name] = HostTensor::of<double>({static_cast<std::int64_t>(packed.size())}, std::span<const double>(packed));
+    write_safetensors(path, file);
+}
+
+CheckpointInfo checkpoint_info(const SafetensorsFile& file) {
+    CheckpointInfo info;
+    info.model = text(file, "model");
+    info.classes = number(file, "classes", 0);
+    info.dataset = text(file, "dataset");
+    info.config_hash = text(file, "config_hash");
+    info.epoch = number<std::int64_t>(file, "epoch", 0);
+    info.top1 = number(file, "test_top1", -1.0);
+    info.threads = number(file, "threads", 0);
+    return info;
+}
+
+void load_weights(Network& network, const SafetensorsFile& file, const std::string& path) {
+    std::map<std::string, HostTensor> state;
+    for (const auto& [name, tensor] : file.tensors)
+        if (!name.starts_with(momentum_prefix) && name != progress_name) state[name] = tensor;
+    const CheckpointInfo info = checkpoint_info(file);
+    if (!info.model.empty() && info.model != network.name())
+        throw Error(fmt::format("{}: holds a {}, but a {} is wanted", path, info.model, network.name()));
+    if (info.classes != 0 && info.classes != network.classes())
+        throw Error(fmt::format("{}: its network has {} classes, but {} are wanted", path, info.classes, network.classes()));
+    network.parameters().set_state(state, path);
+}
+
+std::unique_ptr<Network> load_network(Backend& backend, const std::string& path, const std::string& model, Role role) {
+    const SafetensorsFile file = read_safetensors(path);
+    CheckpointInfo info = checkpoint_info(file);
+    if (!model.empty()) info.model = model;
+    if (info.model.empty()) throw Error(fmt::format("{}: does not say which model it holds; name it with --model", path));
+    if (info.classes == 0) {
+        // A foreign file: the linear layer's bias tells the number of classes.
+        for (const auto& [name, tensor] : file.tensors)
+            if (name.ends_with("fc.bias") && tensor.shape.size() == 1) info.classes = static_cast<int>(tensor.shape[0]);
+        if (info.classes == 0) throw Error(fmt::format("{}: has no 'fc.bias': not a checkpoint of one of these networks", path));
+    }
+    auto network = make_network(backend, info.model, info.classes, role);
+    load_weights(*network, file, path);
+    return network;
+}
+
+Progress load_checkpoint(Network& network, const SafetensorsFile& file, const std::string& path) {
+    ParameterStore& store = network.parameters();
+    const auto found = file.tensors.find(progress_name);
+    if (found == file.tensors.end() || found->second.dtype != DType::f64 || found->second.elements() != static_cast<std::int64_t>(progress_size))
+        throw Error(fmt::format("{}: holds weights only, no run to resume (resume from last.safetensors)", path));
+    for (const Parameter& parameter : store.parameters()) {
+        const auto momentum = file.tensors.find(momentum_prefix + parameter.name);
+        if (momentum == file.tensors.end() || momentum->second.dtype != DType::f32 ||
+            momentum->second.elements() != parameter.shape.elements())
+            throw Error(fmt::format("{}: the momentum of '{}' is missing or misshapen: not a checkpoint of this run", path, parameter.name));
+    }
+    load_weights(network, file, path);
+    for (const Parameter& parameter : store.parameters()) {
+        const auto elements = file.tensors.at(momentum_prefix + parameter.name).as<float>();
+        store.from_pytorch_order(store.part_of(store.momenta(), parameter), {elements.begin(), elements.end()});
+    }
+    const Progress progress = unpack(found->second.as<double>());
+    if (!(progress.epoch >= 1) || progress.next_batch < 0) throw Error(fmt::format("{}: its progress makes no sense: damaged", path));
+    return progress;
+}
+
+}  // namespace mlkd

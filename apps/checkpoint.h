@@ -1,0 +1,49 @@
+#pragma once
+// Networks and training runs in safetensors files. A weights file holds a network under PyTorch's names, shapes and
+// order; a full checkpoint adds, under "optimizer." and "progress.", what a run needs to continue bit for bit. Both are
+// written whole or not at all.
+#include <array>
+#include <memory>
+#include <string>
+
+#include "layers/network.h"
+#include "losses/meter.h"
+
+namespace mlkd {
+
+// Where a run stands.
+struct Progress {
+    std::int64_t epoch = 1;       // the epoch that comes next or is under way, from 1
+    std::int64_t next_batch = 0;  // of that epoch
+    double best_top1 = -1;        // percent
+    std::int64_t best_epoch = 0;
+    double last_top1 = -1;
+    LossMeter::Reading losses;       // of the epoch under way
+    std::array<double, 3> counts{};  // likewise: see AccuracyCounter
+    double seconds = 0;              // likewise: wall time spent on it before an interruption
+};
+
+// What is written beside the tensors, for people and for checks.
+struct CheckpointInfo {
+    std::string model;
+    int classes = 0;
+    std::string dataset;
+    std::string config_hash;
+    std::int64_t epoch = 0;   // finished epochs
+    double top1 = -1;         // percent on the test set after that epoch
+    int threads = 0;
+};
+
+void save_weights(const std::string& path, const Network& network, const CheckpointInfo& info);
+void save_checkpoint(const std::string& path, const Network& network, const CheckpointInfo& info, const Progress& progress);
+
+// Reads what any checkpoint says of itself; metadata that a foreign file lacks stays at its default.
+CheckpointInfo checkpoint_info(const SafetensorsFile& file);
+// Sets a network's parameters and statistics from a weights file or a full checkpoint. Errors name `path`.
+void load_weights(Network& network, const SafetensorsFile& file, const std::string& path);
+// The network that a checkpoint holds: model and classes come from its metadata, or from `model` where it is not empty.
+std::unique_ptr<Network> load_network(Backend& backend, const std::string& path, const std::string& model, Role role);
+// Sets network, momenta and progress from a full checkpoint.
+Progress load_checkpoint(Network& network, const SafetensorsFile& file, const std::string& path);
+
+}  // namespace mlkd
