@@ -151,7 +151,7 @@ TEST_CASE("a full disk leaves the old file and no temporary one") {
     const TemporaryFolder folder;
     const SmallDisk disk(folder.path());
     if (!disk.mounted()) {
-        MESSAGE("skipped: no right to mount a small file system (" << std::strerror(errno) << ")");
+        MESSAGE("skipped: no right to mount a small file system (" << std::string(std::strerror(errno)) << ")");
         return;
     }
     const std::string path = folder / "file";
