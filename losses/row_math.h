@@ -1,0 +1,44 @@
+#pragma once
+// What several loss kernels do with a row of logits.
+#include <cmath>
+#include <cstdint>
+
+#include "engine/seam.h"
+#include "losses/numeric.h"
+
+namespace mlkd {
+
+// The largest value of a row and where it is last; NaNs are passed over (place 0 where nothing else is there).
+struct RowMaximum {
+    float value;
+    std::int64_t place;
+};
+
+template <class Team> MLKD_HD RowMaximum row_maximum(const Team& team, const float* x, std::int64_t n) {
+    float value = -INFINITY;
+#pragma omp simd reduction(max : value)
+    for (std::int64_t i = team.rank(); i < n; i += team.size()) value = x[i] > value ? x[i] : value;
+    value = team.max(value);
+    int place = 0;
+#pragma omp simd reduction(max : place)
+    for (std::int64_t i = team.rank(); i < n; i += team.size()) {
+        const int here = x[i] == value ? static_cast<int>(i) : 0;
+        place = here > place ? here : place;
+    }
+    return {value, team.max(place)};
+}
+
+// Σ e^(x - maximum) over all places but the maximum's: so softmax and log-softmax keep their digits near 1 and 0.
+template <class Team> MLKD_HD float softmax_tail(const Team& team, const float* x, std::int64_t n, const RowMaximum& maximum) {
+    float tail = 0;
+#pragma omp simd reduction(+ : tail)
+    for (std::int64_t i = team.rank(); i < n; i += team.size()) tail += i == maximum.place ? 0.0f : fast_exp(x[i] - maximum.value);
+    return team.sum(tail);
+}
+
+// -log softmax(x)[target], given the tail.
+MLKD_HD inline float cross_entropy_of(const float* x, std::int64_t target, const RowMaximum& maximum, float tail) {
+    return log1pf(tail) - (x[target] - maximum.value);
+}
+
+}  // namespace mlkd
