@@ -115,7 +115,7 @@ void check(const std::string& value, const Rule<std::string>& rule, const Settin
 KeyKind kind_of(const std::string& name) {
     for (const std::string& key : config_keys()) {
         if (key == name) return KeyKind::key;
-        if (key.starts_with(name + ".")) return KeyKind::section;
+        if (key.starts_with(name) && key[name.size()] == '.') return KeyKind::section;
     }
     return KeyKind::unknown;
 }
@@ -124,7 +124,7 @@ KeyKind kind_of(const std::string& name) {
 std::string suggestion(const std::string& name) {
     std::vector<std::string> candidates = config_keys();
     for (const std::string& key : candidates)
-        if (key.ends_with("." + lower(name))) return key;
+        if (key.substr(key.rfind('.') + 1) == lower(name)) return key;
     for (const std::string& key : config_keys())
         for (std::size_t dot = key.find('.'); dot != std::string::npos; dot = key.find('.', dot + 1))
             candidates.push_back(key.substr(0, dot));
@@ -158,14 +158,13 @@ void put(ordered_json& root, const std::string& key, ordered_json value) {
 }
 
 std::string file_name(const std::string& text) {
-    std::string out;
+    std::string out = text.empty() || text.front() == '.' ? "_" : "";  // not "", ".", "..", nor hidden
     for (const char c : text) {
         const auto byte = static_cast<unsigned char>(c);
         const bool plain = byte >= 0x80 || std::isalnum(byte) || c == '-' || c == '_' || c == '.' || c == '+';
         out += plain ? c : '_';
     }
-    // Not "", ".", "..", nor hidden.
-    return out.empty() || out.front() == '.' ? "_" + out : out;
+    return out;
 }
 
 }  // namespace
