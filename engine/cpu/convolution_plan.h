@@ -70,8 +70,7 @@ private:
     bool load(const dnnl::memory& to, Role from);
     bool store(Role to, const dnnl::memory& from);
     bool add_reorder(const dnnl::memory& from, const dnnl::memory& to);
-    void add_step(const dnnl::primitive& primitive, std::unordered_map<int, dnnl::memory> arguments,
-                  const dnnl::memory::desc& scratchpad);
+    void add_step(const dnnl::primitive& primitive, std::unordered_map<int, dnnl::memory> arguments, const dnnl::memory::desc& scratchpad);
 
     struct Step {
         dnnl::primitive primitive;

@@ -60,8 +60,7 @@ ConvolutionProblem problem_of(Direction direction, const Tensor& y, const Tensor
 
 float* optional_address(const Tensor& tensor, const Shape& expected, const char* name) {
     if (tensor.empty()) return nullptr;
-    MLKD_CHECK(tensor.shape == expected,
-               std::string("convolution: ") + name + " " + tensor.shape.text() + " should be " + expected.text());
+    MLKD_CHECK(tensor.shape == expected, std::string("convolution: ") + name + " " + tensor.shape.text() + " should be " + expected.text());
     return tensor.as<float>();
 }
 

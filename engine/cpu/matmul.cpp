@@ -18,10 +18,9 @@ void Matmuls::run(const MatmulProblem& problem, float* c, const float* a, const 
         plan.b.set_data_handle(const_cast<float*>(b));
         plan.c.set_data_handle(c);
         plan.scratchpad.set_data_handle(onednn_.workspace.reserve(plan.scratchpad.get_desc().get_size()));
-        plan.primitive.execute(onednn_.stream, {{DNNL_ARG_SRC, plan.a},
-                                                {DNNL_ARG_WEIGHTS, plan.b},
-                                                {DNNL_ARG_DST, plan.c},
-                                                {DNNL_ARG_SCRATCHPAD, plan.scratchpad}});
+        plan.primitive.execute(
+            onednn_.stream,
+            {{DNNL_ARG_SRC, plan.a}, {DNNL_ARG_WEIGHTS, plan.b}, {DNNL_ARG_DST, plan.c}, {DNNL_ARG_SCRATCHPAD, plan.scratchpad}});
         onednn_.stream.wait();
     });
 }

@@ -16,8 +16,8 @@ void* allocate_host_memory(std::size_t bytes) {
     // A size within `alignment` of the largest one wraps to a smaller number.
     void* memory = rounded < bytes ? nullptr : std::aligned_alloc(alignment, rounded == 0 ? alignment : rounded);
     if (memory == nullptr)
-        throw Error(fmt::format("out of memory: cannot allocate {:.1f} MiB; a smaller batch needs less",
-                                static_cast<double>(bytes) / (1 << 20)));
+        throw Error(
+            fmt::format("out of memory: cannot allocate {:.1f} MiB; a smaller batch needs less", static_cast<double>(bytes) / (1 << 20)));
     if (alignment == huge_page) madvise(memory, rounded, MADV_HUGEPAGE);  // a hint: refusal changes nothing but speed
     return memory;
 }
@@ -50,15 +50,24 @@ std::string onednn_version() {
 
 std::string instruction_set() {
     switch (dnnl::get_effective_cpu_isa()) {
-        case dnnl::cpu_isa::sse41: return "sse41";
-        case dnnl::cpu_isa::avx: return "avx";
-        case dnnl::cpu_isa::avx2: return "avx2";
-        case dnnl::cpu_isa::avx2_vnni: return "avx2_vnni";
-        case dnnl::cpu_isa::avx512_core: return "avx512_core";
-        case dnnl::cpu_isa::avx512_core_vnni: return "avx512_core_vnni";
-        case dnnl::cpu_isa::avx512_core_bf16: return "avx512_core_bf16";
-        case dnnl::cpu_isa::avx512_core_amx: return "avx512_core_amx";
-        default: return "plain";
+        case dnnl::cpu_isa::sse41:
+            return "sse41";
+        case dnnl::cpu_isa::avx:
+            return "avx";
+        case dnnl::cpu_isa::avx2:
+            return "avx2";
+        case dnnl::cpu_isa::avx2_vnni:
+            return "avx2_vnni";
+        case dnnl::cpu_isa::avx512_core:
+            return "avx512_core";
+        case dnnl::cpu_isa::avx512_core_vnni:
+            return "avx512_core_vnni";
+        case dnnl::cpu_isa::avx512_core_bf16:
+            return "avx512_core_bf16";
+        case dnnl::cpu_isa::avx512_core_amx:
+            return "avx512_core_amx";
+        default:
+            return "plain";
     }
 }
 

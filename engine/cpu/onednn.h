@@ -3,9 +3,8 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
-#include <string>
-
 #include <oneapi/dnnl/dnnl.hpp>
+#include <string>
 
 namespace mlkd {
 
@@ -38,7 +37,7 @@ struct OneDnn {
 // Runs `work` and turns oneDNN's exceptions into Error "<what>: oneDNN: <reason>".
 void with_onednn_errors(const std::string& what, const std::function<void()>& work);
 
-std::string onednn_version();    // "2.6.3": of the library loaded at run time
-std::string instruction_set();   // "avx512_core_bf16": what oneDNN generates code for
+std::string onednn_version();   // "2.6.3": of the library loaded at run time
+std::string instruction_set();  // "avx512_core_bf16": what oneDNN generates code for
 
 }  // namespace mlkd

@@ -33,7 +33,9 @@ PlanFile::PlanFile(std::string path, std::string machine) : path_(std::move(path
 
 void PlanFile::read() {
     std::error_code unknown;
-    if (std::filesystem::status(path_, unknown).type() == std::filesystem::file_type::not_found) return;
+    const auto type = std::filesystem::status(path_, unknown).type();
+    if (type == std::filesystem::file_type::not_found) return;
+    if (type == std::filesystem::file_type::directory) throw Error(path_ + ": cannot read: is a directory");
     errno = 0;
     std::ifstream file(path_, std::ios::binary);
     const std::string text{std::istreambuf_iterator<char>(file), {}};
