@@ -35,7 +35,7 @@ Progress unpack(std::span<const double> values) {
     progress.best_epoch = static_cast<std::int64_t>(values[3]);
     progress.last_top1 = values[4];
     progress.seconds = values[5];
-    std::memcpy(&progress.losses, values.data() + 6, sizeof progress.losses);
+    std::memcpy(static_cast<void*>(&progress.losses), values.data() + 6, sizeof progress.losses);
     std::memcpy(progress.counts.data(), values.data() + 6 + reading_size, sizeof progress.counts);
     return progress;
 }

@@ -4,13 +4,14 @@
 
 namespace mlkd {
 
-BatchNorm::BatchNorm(ParameterStore& store, const std::string& name, int channels)
+BatchNorm::BatchNorm(ParameterStore& store, const std::string& name, int channels, int updates_per_pass)
     : name_(name),
       channels_(channels),
+      updates_per_pass_(updates_per_pass),
       weight_(store.add_parameter(name + ".weight", {channels}, Initial::one)),
       bias_(store.add_parameter(name + ".bias", {channels}, Initial::zero)),
-      running_mean_(store.add_buffer(name + ".running_mean", {channels}, Initial::zero)),
-      running_variance_(store.add_buffer(name + ".running_var", {channels}, Initial::one)) {}
+      running_mean_(store.add_buffer(name + ".running_mean", {channels}, Initial::zero, updates_per_pass)),
+      running_variance_(store.add_buffer(name + ".running_var", {channels}, Initial::one, updates_per_pass)) {}
 
 Variable BatchNorm::forward(TrainingPass& pass, const Variable& x, const Variable& residual, bool relu) const {
     const int views = pass.views;
@@ -23,7 +24,8 @@ Variable BatchNorm::forward(TrainingPass& pass, const Variable& x, const Variabl
     {
         StepArena::Scope scope(pass.arena);
         const Tensor partials = pass.arena.allocate(name_ + " partials", DType::f32, batch_norm_partials_shape(x.value.shape, views));
-        batch_norm_statistics(stream, mean, inverse_deviation, running_mean_.tensor, running_variance_.tensor, partials, x.value, views);
+        batch_norm_statistics(stream, mean, inverse_deviation, running_mean_.tensor, running_variance_.tensor, partials, x.value, views,
+                              updates_per_pass_);
     }
     batch_norm_apply(stream, y, x.value, mean, inverse_deviation, weight_.variable.value, bias_.variable.value, residual.value, relu, views);
 

@@ -9,7 +9,9 @@ namespace mlkd {
 
 class BatchNorm {
 public:
-    BatchNorm(ParameterStore& store, const std::string& name, int channels);
+    // updates_per_pass: how often a training pass takes a view's statistics into the running ones. More than once only
+    // where the reference networks do: see wide_resnet.h.
+    BatchNorm(ParameterStore& store, const std::string& name, int channels, int updates_per_pass = 1);
 
     // relu(batch_norm(x) + residual); no residual: an empty value. Statistics are taken per view, and the running ones
     // are updated view by view.
@@ -24,6 +26,7 @@ public:
 private:
     std::string name_;
     int channels_;
+    int updates_per_pass_;
     Parameter &weight_, &bias_;                       // gamma, beta (C)
     const Buffer &running_mean_, &running_variance_;  // (C)
 };

@@ -63,7 +63,7 @@ struct StatisticsMerge {
     float *running_mean, *running_variance;    // (C)
     const float* partials;                     // (views, chunks, 2, C)
     Pixels pixels;
-    int views;
+    int views, updates_per_view;
 
     MLKD_HD void operator()(std::int64_t c) const {
         const int C = pixels.channels;
@@ -81,8 +81,10 @@ struct StatisticsMerge {
             const double unbiased = total > 1.0 ? merged_square / (total - 1.0) : variance;
             mean[view * C + c] = static_cast<float>(merged_mean);
             inverse_deviation[view * C + c] = static_cast<float>(1.0 / sqrt(variance + static_cast<double>(batch_norm_epsilon)));
-            running_mean[c] += batch_norm_momentum * (static_cast<float>(merged_mean) - running_mean[c]);
-            running_variance[c] += batch_norm_momentum * (static_cast<float>(unbiased) - running_variance[c]);
+            for (int update = 0; update < updates_per_view; ++update) {
+                running_mean[c] += batch_norm_momentum * (static_cast<float>(merged_mean) - running_mean[c]);
+                running_variance[c] += batch_norm_momentum * (static_cast<float>(unbiased) - running_variance[c]);
+            }
         }
     }
 };
@@ -278,13 +280,14 @@ Shape batch_norm_partials_shape(const Shape& x, int views) {
 }
 
 void batch_norm_statistics(const Stream& stream, const Tensor& mean, const Tensor& inverse_deviation, const Tensor& running_mean,
-                           const Tensor& running_variance, const Tensor& partials, const Tensor& x, int views) {
+                           const Tensor& running_variance, const Tensor& partials, const Tensor& x, int views,
+                           int updates_per_view) {
     const Pixels pixels = pixels_of(x.shape, views);
     for_each_row(stream, views * pixels.chunks, StatisticsPartial{partials.as<float>(), x.as<float>(), pixels},
                  with_vectors(2, pixels.channels));
     for_each_index(stream, pixels.channels,
                    StatisticsMerge{mean.as<float>(), inverse_deviation.as<float>(), running_mean.as<float>(), running_variance.as<float>(),
-                                   partials.as<float>(), pixels, views});
+                                   partials.as<float>(), pixels, views, updates_per_view});
 }
 
 void batch_norm_apply(const Stream& stream, const Tensor& y, const Tensor& x, const Tensor& mean, const Tensor& inverse_deviation,

@@ -15,9 +15,10 @@ constexpr float batch_norm_momentum = 0.1f;
 Shape batch_norm_partials_shape(const Shape& x, int views);
 
 // mean, inverse_deviation (views, C) of each view, and the update of running_mean, running_variance (C), view by view,
-// with the unbiased variance, as that many forward passes of PyTorch would.
+// with the unbiased variance, as that many forward passes of PyTorch would; each view's update is repeated
+// updates_per_view times.
 void batch_norm_statistics(const Stream& stream, const Tensor& mean, const Tensor& inverse_deviation, const Tensor& running_mean,
-                           const Tensor& running_variance, const Tensor& partials, const Tensor& x, int views);
+                           const Tensor& running_variance, const Tensor& partials, const Tensor& x, int views, int updates_per_view = 1);
 
 // y (N, H, W, C); residual of the same shape or empty. y may be x.
 void batch_norm_apply(const Stream& stream, const Tensor& y, const Tensor& x, const Tensor& mean, const Tensor& inverse_deviation,

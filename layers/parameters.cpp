@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 #include <span>
@@ -75,8 +76,8 @@ Parameter& ParameterStore::add_parameter(const std::string& name, const Shape& s
     return parameters_.emplace_back(Parameter{name, shape, initial, fan, {}, {}});
 }
 
-Buffer& ParameterStore::add_buffer(const std::string& name, const Shape& shape, Initial initial) {
-    return buffers_.emplace_back(Buffer{name, shape, initial, {}});
+Buffer& ParameterStore::add_buffer(const std::string& name, const Shape& shape, Initial initial, int updates_per_pass) {
+    return buffers_.emplace_back(Buffer{name, shape, initial, updates_per_pass, {}});
 }
 
 void ParameterStore::allocate(Backend& backend, PersistentArena& arena, bool with_training) {
@@ -158,7 +159,8 @@ std::map<std::string, HostTensor> ParameterStore::state() const {
         constexpr std::string_view mean_suffix = ".running_mean";
         if (buffer.name.ends_with(mean_suffix)) {
             const std::string norm = buffer.name.substr(0, buffer.name.size() - mean_suffix.size());
-            out[norm + std::string(tracked_suffix)] = HostTensor::of<std::int64_t>({}, std::span(&batches_tracked, 1));
+            const std::int64_t tracked = batches_tracked * buffer.updates_per_pass;
+            out[norm + std::string(tracked_suffix)] = HostTensor::of<std::int64_t>({}, std::span(&tracked, 1));
         }
     }
     return out;
@@ -189,7 +191,9 @@ void ParameterStore::set_state(const std::map<std::string, HostTensor>& state, c
     for (const auto& [name, tensor] : given) {
         if (!name.ends_with(tracked_suffix))
             throw Error(fmt::format("{}: tensor '{}' belongs to another network", origin, name));
-        if (tensor->dtype == DType::i64 && tensor->elements() == 1) tracked = tensor->as<std::int64_t>()[0];
+        if (tensor->dtype != DType::i64 || tensor->elements() != 1) continue;
+        const std::int64_t count = tensor->as<std::int64_t>()[0];
+        tracked = tracked == 0 ? count : std::min(tracked, count);  // of a batch norm with one update a pass
     }
     for (const auto& [tensor, host] : matched) {
         const auto elements = host->as<float>();

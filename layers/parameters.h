@@ -32,6 +32,7 @@ struct Buffer {
     std::string name;
     Shape shape;
     Initial initial;
+    int updates_per_pass;  // see BatchNorm
     Tensor tensor;
 };
 
@@ -39,7 +40,7 @@ class ParameterStore {
 public:
     // References stay valid as long as the store.
     Parameter& add_parameter(const std::string& name, const Shape& shape, Initial initial, std::int64_t fan = 0);
-    Buffer& add_buffer(const std::string& name, const Shape& shape, Initial initial);
+    Buffer& add_buffer(const std::string& name, const Shape& shape, Initial initial, int updates_per_pass = 1);
 
     // Gives every entry its memory; with_training: gradients and momenta too (a teacher needs none). Call once, after
     // the last add.
@@ -61,7 +62,7 @@ public:
     const std::deque<Parameter>& parameters() const { return parameters_; }
     const std::deque<Buffer>& buffers() const { return buffers_; }
 
-    // How many training batches the batch norms have seen (PyTorch's num_batches_tracked, alike for all of them).
+    // How many training batches have passed: PyTorch's num_batches_tracked of a batch norm with one update a pass.
     std::int64_t batches_tracked = 0;
 
     // The state under PyTorch's names, shapes (filters O, I, H, W) and order of elements.

@@ -20,9 +20,9 @@ Variable add_in_place(TrainingPass& pass, const std::string& name, const Variabl
 
 }  // namespace
 
-WideBlock::WideBlock(ParameterStore& store, const std::string& name, int in, int out, int stride, int extent)
+WideBlock::WideBlock(ParameterStore& store, const std::string& name, int in, int out, int stride, int extent, int norm_updates)
     : name_(name),
-      norm_(store, name + ".bn1", in),
+      norm_(store, name + ".bn1", in, norm_updates),
       first_(store, name + ".conv1", name + ".bn2", in, out, 3, stride, extent),
       second_(store, name + ".conv2", out, out, 3, 1, extent / stride) {
     if (in != out) shortcut_.emplace(store, name + ".convShortcut", in, out, 1, stride, extent);
@@ -60,14 +60,16 @@ WideResNet::WideResNet(Backend& backend, const std::string& name, int depth, int
     for (int stage = 1; stage <= 3; ++stage) {
         const int out = (8 << stage) * factor;
         for (int i = 0; i < (depth - 4) / 6; ++i) {
-            const int stride = stage > 1 && i == 0 ? 2 : 1;
-            blocks_.emplace_back(parameters_, "block" + std::to_string(stage) + ".layer." + std::to_string(i), in, out, stride, extent)
+            const bool first_of_later_stage = stage > 1 && i == 0;
+            const int stride = first_of_later_stage ? 2 : 1, norm_updates = first_of_later_stage ? 2 : 1;
+            blocks_.emplace_back(parameters_, "block" + std::to_string(stage) + ".layer." + std::to_string(i), in, out, stride, extent,
+                                 norm_updates)
                 .for_each_site([&](const ConvolutionSite& site) { sites.push_back(site); });
             in = out;
             extent /= stride;
         }
     }
-    norm_.emplace(parameters_, "bn1", in);
+    norm_.emplace(parameters_, "bn1", in, 2);
     head_.emplace(parameters_, "fc", in, classes, LinearBias::zero);
     finish(backend, role, std::move(sites), head_->flop_per_image());
 }

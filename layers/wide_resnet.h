@@ -1,6 +1,9 @@
 #pragma once
 // Wide residual networks (Zagoruyko and Komodakis, BMVC 2016): pre-activation blocks, without dropout, with the names
-// that knowledge-distillation work gives them (block1.layer.0.conv1, convShortcut).
+// that knowledge-distillation work gives them (block1.layer.0.conv1, convShortcut). Those networks hand out features
+// before the activation by calling the first batch norm of stages 2 and 3 and the last one a second time in every forward
+// pass, also in training: their running statistics are updated twice. Checkpoints and published numbers carry that, so
+// it is kept.
 #include <deque>
 #include <optional>
 
@@ -14,7 +17,7 @@ namespace mlkd {
 // extent or width changes.
 class WideBlock {
 public:
-    WideBlock(ParameterStore& store, const std::string& name, int in, int out, int stride, int extent);
+    WideBlock(ParameterStore& store, const std::string& name, int in, int out, int stride, int extent, int norm_updates);
 
     Variable forward(TrainingPass& pass, const Variable& x) const;
     Tensor evaluate(EvaluationPass& pass, const Tensor& x) const;

@@ -15,6 +15,7 @@ int main(int argc, char** argv) {
     app.add_option("files", files, "cases (.safetensors)")->required();
     app.add_option("--device", options.device, "cpu, cuda or auto")->capture_default_str();
     app.add_option("--threads", options.threads, "CPU threads; 0: all")->capture_default_str();
+    app.add_option("--convolution", options.convolution, "auto, direct or winograd")->capture_default_str();
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {

@@ -1,0 +1,114 @@
+#include <doctest/doctest.h>
+
+#include "engine/sgd.h"
+#include "fixture.h"
+#include "layers/head.h"
+#include "layers/head_kernels.h"
+#include "naive.h"
+
+using namespace mlkd;
+
+namespace {
+
+// logits = mean over pixels of x · wᵀ + b.
+struct NaiveHead {
+    std::int64_t batch, pixels, channels, classes;
+    std::vector<double> x, w, b;
+
+    double loss(const std::vector<double>& weight) const {
+        double sum = 0;
+        for (std::int64_t n = 0; n < batch; ++n)
+            for (std::int64_t o = 0; o < classes; ++o) {
+                double logit = b[static_cast<std::size_t>(o)];
+                for (std::int64_t p = 0; p < pixels; ++p)
+                    for (std::int64_t c = 0; c < channels; ++c)
+                        logit += x[static_cast<std::size_t>((n * pixels + p) * channels + c)] / static_cast<double>(pixels) *
+                                 w[static_cast<std::size_t>(o * channels + c)];
+                sum += weight[static_cast<std::size_t>(n * classes + o)] * logit;
+            }
+        return sum;
+    }
+};
+
+}  // namespace
+
+TEST_CASE("head: logits and all gradients against the naive loops") {
+    const std::int64_t batch = 3, side = 5, channels = 7, classes = 11;
+    const auto backend = make_cpu_backend();
+    PersistentArena memory(*backend);
+    StepArena arena(*backend);
+    Tape tape(*backend, arena);
+    ParameterStore store;
+    const PooledLinear head(store, "fc", static_cast<int>(channels), static_cast<int>(classes), LinearBias::uniform);
+    store.allocate(*backend, memory, true);
+    store.initialise(5);
+    Buffers buffers(11);
+    const Tensor images = buffers.input({batch, side, side, channels}), weight = buffers.input({batch, classes});
+
+    arena.begin("step");
+    tape.reset();
+    store.begin_step();
+    TrainingPass pass{*backend, arena, tape, 1};
+    const Variable x = tape.variable(images);
+    const Variable logits = head.forward(pass, x);
+    tape.contribute(*logits.gradient, weight);
+    tape.backward();
+    arena.end();
+
+    NaiveHead reference{batch, side * side, channels, classes, values(images), values(store.parameters()[0].variable.value),
+                        values(store.parameters()[1].variable.value)};
+    const std::vector<double> seed = values(weight);
+    double sum = 0;
+    for (std::size_t i = 0; i < seed.size(); ++i) sum += seed[i] * values(logits.value)[i];
+    CHECK(sum == doctest::Approx(reference.loss(seed)).epsilon(1e-5));
+    const auto numeric = [&](std::vector<double>& at) {
+        std::vector<double> gradient;
+        for (double& value : at) gradient.push_back(naive::finite_difference(value, [&] { return reference.loss(seed); }));
+        return gradient;
+    };
+    CHECK(naive::relative_error(values(x.gradient->tensor), numeric(reference.x)) < 1e-5);
+    CHECK(naive::relative_error(values(store.parameters()[0].gradient.tensor), numeric(reference.w)) < 1e-5);
+    CHECK(naive::relative_error(values(store.parameters()[1].gradient.tensor), numeric(reference.b)) < 1e-5);
+
+    // Evaluation gives the same logits.
+    const std::vector<double> trained = values(logits.value);
+    arena.begin("evaluate");
+    EvaluationPass evaluation{*backend, arena};
+    const Tensor evaluated = buffers.output({batch, classes});
+    head.evaluate(evaluation, evaluated, images);
+    arena.end();
+    CHECK(naive::relative_error(values(evaluated), trained) < 1e-6);
+}
+
+TEST_SUITE("team") {
+    TEST_CASE("pooling: teams of threads give what one thread gives") {
+        Stream teams;
+        teams.teams = 2;
+        teams.team_size = 3;
+        Buffers buffers(2);
+        const Tensor x = buffers.input({5, 3, 2, 7}), one = buffers.output({5, 7}), many = buffers.output({5, 7}),
+                     back_one = buffers.output({5, 3, 2, 7}), back_many = buffers.output({5, 3, 2, 7});
+        mean_over_pixels({}, one, x);
+        mean_over_pixels(teams, many, x);
+        CHECK(values(one) == values(many));
+        mean_over_pixels_backward({}, back_one, one);
+        mean_over_pixels_backward(teams, back_many, one);
+        CHECK(values(back_one) == values(back_many));
+    }
+}
+
+TEST_CASE("sgd: momentum and weight decay as PyTorch's, over three steps") {
+    Buffers buffers(13);
+    const Tensor w = buffers.input({37}), v = buffers.constant({37}, 0), lr = buffers.constant({1}, 0.05f);
+    std::vector<double> expected_w = values(w), expected_v(37, 0.0);
+    for (int step = 0; step < 3; ++step) {
+        const Tensor g = buffers.input({37});
+        sgd_step({}, w, v, g, lr, {0.9f, 5e-4f});
+        for (std::size_t i = 0; i < 37; ++i) {
+            expected_v[i] = 0.9 * expected_v[i] + values(g)[i] + 5e-4 * expected_w[i];
+            expected_w[i] -= 0.05 * expected_v[i];
+        }
+    }
+    CHECK(naive::relative_error(values(w), expected_w) < 1e-6);
+    CHECK(naive::relative_error(values(v), expected_v) < 1e-6);
+}
