@@ -22,8 +22,8 @@ struct Extents {
           y{p.n, p.k, p.p(), p.q()},
           strides{p.stride, p.stride},
           padding_before{p.padding, p.padding},
-          // oneDNN insists that the padding behind is exactly what the last filter position covers: with stride 2 that
-          // is less than the padding before, and negative where the last rows are never read.
+          // The padding behind, exactly as far as the last filter position reaches: with stride 2 less than the padding
+          // before, and negative where the last rows are never read.
           padding_after{(p.p() - 1) * p.stride + p.r - p.h - p.padding, (p.q() - 1) * p.stride + p.s - p.w - p.padding} {}
 };
 

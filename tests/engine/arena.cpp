@@ -2,7 +2,10 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 #include <memory>
 #include <string>
@@ -41,6 +44,18 @@ TEST_CASE("persistent memory is zeroed, aligned and separate") {
         for (std::int64_t j = 0; j < tensors[i].elements(); ++j) tensors[i].as<float>()[j] = static_cast<float>(i);
     }
     for (std::size_t i = 0; i < tensors.size(); ++i) CHECK(tensors[i].as<float>()[tensors[i].elements() - 1] == static_cast<float>(i));
+}
+
+TEST_CASE("memory from a backend is zeroed although it was used before") {
+    const auto backend = make_cpu_backend();
+    for (const std::size_t bytes : {std::size_t{1}, std::size_t{1000}, std::size_t{100000}})
+        for (int repetition = 0; repetition < 4; ++repetition) {
+            auto* memory = static_cast<unsigned char*>(backend->allocate(bytes));
+            CHECK(std::count(memory, memory + bytes, 0) == static_cast<std::ptrdiff_t>(bytes));
+            CHECK(reinterpret_cast<std::uintptr_t>(memory) % 64 == 0);
+            std::memset(memory, 0xa5, bytes);
+            backend->free(memory);
+        }
 }
 
 TEST_CASE("addresses of a step never change, whatever steps of other kinds come between") {
