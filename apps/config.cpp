@@ -8,6 +8,7 @@
 
 #include "apps/config_keys.h"
 #include "apps/config_source.h"
+#include "apps/file_name.h"
 #include "engine/error.h"
 #include "engine/nearest.h"
 
@@ -157,16 +158,6 @@ void put(ordered_json& root, const std::string& key, ordered_json value) {
     (*node)[key.substr(start)] = std::move(value);
 }
 
-std::string file_name(const std::string& text) {
-    std::string out = text.empty() || text.front() == '.' ? "_" : "";  // not "", ".", "..", nor hidden
-    for (const char c : text) {
-        const auto byte = static_cast<unsigned char>(c);
-        const bool plain = byte >= 0x80 || std::isalnum(byte) || c == '-' || c == '_' || c == '.' || c == '+';
-        out += plain ? c : '_';
-    }
-    return out;
-}
-
 }  // namespace
 
 Config load_config(const std::string& path, const std::vector<std::string>& overrides) {
@@ -242,7 +233,7 @@ double learning_rate(const Config::Solver& solver, int epoch) {
 std::string output_folder(const Config& config) {
     if (!config.output.empty()) return config.output;
     const Config::Experiment& experiment = config.experiment;
-    return config.log.prefix + "/" + file_name(experiment.project) + "/" + file_name(experiment.name.empty() ? experiment.tag : experiment.name);
+    return config.log.prefix + "/" + file_name_of(experiment.project) + "/" + file_name_of(experiment.name.empty() ? experiment.tag : experiment.name);
 }
 
 std::vector<std::string> config_keys() {

@@ -1,0 +1,233 @@
+#include "apps/figures.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "apps/correlation.h"
+#include "apps/figure_script.h"
+#include "apps/file_name.h"
+#include "apps/gnuplot.h"
+#include "apps/npy.h"
+#include "engine/atomic_file.h"
+#include "engine/error.h"
+
+namespace mlkd {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::size_t named_ticks = 20;  // beyond that names along an axis cannot be read
+
+void check_logits(const std::string& who, std::span<const float> logits, std::size_t expected, std::int64_t classes) {
+    if (logits.size() != expected)
+        throw Error(fmt::format("figures: {} has {} logits, the teacher {}: they must come from the same images and classes", who,
+                                logits.size(), expected));
+    const auto bad = std::find_if(logits.begin(), logits.end(), [](float x) { return !std::isfinite(x); });
+    if (bad != logits.end())
+        throw Error(fmt::format("figures: the logits of {} are not finite at image {}", who, (bad - logits.begin()) / classes));
+}
+
+void check_input(std::span<const float> teacher, std::int64_t classes, const std::vector<StudentLogits>& students, const FigureOptions& options) {
+    if (!(options.temperature > 0) || !std::isfinite(options.temperature))
+        throw UsageError(fmt::format("figures: temperature {} is not greater than 0", options.temperature));
+    if (options.batch < 1) throw UsageError(fmt::format("figures: a batch of {} images", options.batch));
+    if (students.empty()) throw UsageError("figures: no student; name at least one as LABEL=FILE");
+    if (classes < 2 || teacher.empty() || static_cast<std::int64_t>(teacher.size()) % classes != 0)
+        throw Error(fmt::format("figures: {} logits of the teacher are no whole rows of {} classes", teacher.size(), classes));
+    check_logits("the teacher", teacher, teacher.size(), classes);
+    std::set<std::string> labels;
+    for (const StudentLogits& student : students) {
+        check_logits("student \"" + student.label + "\"", student.logits, teacher.size(), classes);
+        if (student.label.empty()) throw UsageError("figures: a student without a label; name it as LABEL=FILE");
+        if (!labels.insert(student.label).second) throw UsageError("figures: two students are labelled \"" + student.label + "\"");
+    }
+}
+
+// One line of valid UTF-8 that fits over a panel.
+std::string shown(const std::string& label) {
+    // The serialiser replaces what is no UTF-8; its quotes and escapes come off again by parsing.
+    std::string out = nlohmann::json::parse(nlohmann::json(label).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+    for (char& c : out)
+        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
+    if (out.size() <= 36) return out;
+    std::size_t end = 33;
+    while (end > 0 && (static_cast<unsigned char>(out[end]) & 0xc0) == 0x80) --end;  // not within a character
+    return out.substr(0, end) + "...";
+}
+
+// Parts of file names, one for each label.
+std::vector<std::string> name_parts(const std::vector<StudentLogits>& students) {
+    std::vector<std::string> parts;
+    std::set<std::string> taken = {"teacher"};
+    for (const StudentLogits& student : students) {
+        const std::string base = file_name_of(shown(student.label));
+        std::string part = base;
+        for (int number = 2; !taken.insert(part).second; ++number) part = fmt::format("{}_{}", base, number);
+        parts.push_back(part);
+    }
+    return parts;
+}
+
+struct FigureKind {
+    Correlation correlation;
+    const char* name;
+    const char* title;
+    const char* axis;
+    const char* scale;
+    Distance StudentDistance::* distance;
+};
+constexpr FigureKind kinds[] = {
+    {Correlation::input, "figure1_input_correlation", "Input correlation: distance to the teacher", "image of the batch",
+     "|PₛPₛᵀ − PₜPₜᵀ|", &StudentDistance::input},
+    {Correlation::category, "figure2_category_correlation", "Category correlation: distance to the teacher", "class",
+     "|PₛᵀPₛ − PₜᵀPₜ|", &StudentDistance::category}};
+
+// gnuplot's SVG holds each heat map as a small picture, one pixel a cell, which viewers blur unless told otherwise.
+void sharpen(const std::string& path) {
+    std::ifstream in(path, std::ios::binary);
+    std::string text{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+    if (!in) throw Error(path + ": cannot read what gnuplot has drawn");
+    const std::string from = "<image ", to = "<image style='image-rendering: pixelated' ";
+    for (std::size_t at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size())) text.replace(at, from.size(), to);
+    write_file_atomically(path, text);
+}
+
+class FigureWriter {
+public:
+    FigureWriter(std::span<const float> teacher, std::int64_t classes, const std::vector<StudentLogits>& students, const FigureOptions& options)
+        : teacher_(teacher), classes_(classes), students_(students), options_(options), parts_(name_parts(students)) {
+        for (const StudentLogits& student : students) report_.students.push_back({student.label, {}, {}});
+    }
+
+    FigureReport run() {
+        for (const FigureKind& kind : kinds) write_data(kind);
+        write_summary();
+        for (const FigureKind& kind : kinds) draw(kind);
+        return std::move(report_);
+    }
+
+private:
+    std::string path(const std::string& name) const { return options_.folder + "/" + name; }
+
+    Matrix of_first_batch(Correlation kind, std::span<const float> logits) const {
+        const std::size_t count = std::min(logits.size(), static_cast<std::size_t>(options_.batch * classes_));
+        return correlation(kind, softmax_rows(logits.first(count), classes_, options_.temperature));
+    }
+
+    void write_matrix(const std::string& name, const Matrix& matrix) {
+        write_npy(path(name), matrix.values, matrix.rows, matrix.columns);
+        report_.files.push_back(name);
+    }
+
+    void write_data(const FigureKind& kind) {
+        Figure figure{kind.name, "", kind.axis, kind.scale, 0, 0, {}, {}};
+        const Matrix teacher = of_first_batch(kind.correlation, teacher_);
+        figure.size = teacher.rows;
+        figure.title = fmt::format("{} (T = {:g})", kind.title, options_.temperature);
+        if (kind.correlation == Correlation::category && options_.class_names.size() == static_cast<std::size_t>(classes_) &&
+            options_.class_names.size() <= named_ticks)
+            for (const std::string& name : options_.class_names) figure.ticks.push_back(shown(name));
+        write_matrix(fmt::format("{}_teacher.npy", kind.name), teacher);
+        for (std::size_t i = 0; i < students_.size(); ++i) {
+            const Matrix student = of_first_batch(kind.correlation, students_[i].logits);
+            const Matrix difference = absolute_difference(student, teacher);
+            Distance& distance = report_.students[i].*kind.distance;
+            distance.batch_mean = mean(difference);
+            distance.batch_max = maximum(difference);
+            distance.mean = mean_distance(kind.correlation, students_[i].logits, teacher_, classes_, options_.batch, options_.temperature);
+            const std::string file = fmt::format("{}_{}_distance.npy", kind.name, parts_[i]);
+            write_matrix(fmt::format("{}_{}.npy", kind.name, parts_[i]), student);
+            write_matrix(file, difference);
+            figure.largest = std::max(figure.largest, distance.batch_max);
+            figure.panels.push_back({shown(students_[i].label), file, distance.batch_mean});
+        }
+        // A scale needs an extent, even where students equal the teacher.
+        if (!(figure.largest > 0)) figure.largest = 1e-12;
+        write_file_atomically(path(std::string(kind.name) + ".gp"), gnuplot_script(figure));
+        report_.files.push_back(std::string(kind.name) + ".gp");
+    }
+
+    void write_summary() {
+        const std::int64_t images = static_cast<std::int64_t>(teacher_.size()) / classes_;
+        nlohmann::ordered_json root = {{"temperature", options_.temperature},
+                                       {"batch", options_.batch},
+                                       {"images", images},
+                                       {"classes", classes_},
+                                       {"batches", (images + options_.batch - 1) / options_.batch},
+                                       {"mean", "over the batches, of the mean absolute entry of student's minus teacher's matrix"}};
+        for (std::size_t i = 0; i < students_.size(); ++i) {
+            const StudentDistance& student = report_.students[i];
+            const auto numbers = [](const Distance& d) {
+                return nlohmann::ordered_json{{"mean", d.mean}, {"first_batch_mean", d.batch_mean}, {"first_batch_max", d.batch_max}};
+            };
+            root["students"].push_back({{"label", student.label},
+                                        {"files", parts_[i]},
+                                        {"input_correlation", numbers(student.input)},
+                                        {"category_correlation", numbers(student.category)}});
+        }
+        write_file_atomically(path("figures.json"), root.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+        report_.files.push_back("figures.json");
+    }
+
+    void draw(const FigureKind& kind) {
+        constexpr const char* suffix = ".part";
+        const std::string script = std::string(kind.name) + ".gp";
+        try {
+            if (run_gnuplot(options_.gnuplot, options_.folder, script, suffix) == Drawn::no_gnuplot) {
+                report_.advice = fmt::format("{} is not installed; to draw the figures later: cd {} && gnuplot figure*.gp", options_.gnuplot,
+                                             options_.folder);
+                return;
+            }
+        } catch (...) {
+            for (const char* extension : {".png", ".svg"}) std::remove(path(kind.name + std::string(extension) + suffix).c_str());
+            throw;
+        }
+        sharpen(path(std::string(kind.name) + ".svg" + suffix));
+        for (const char* extension : {".png", ".svg"}) {
+            const std::string name = kind.name + std::string(extension);
+            std::error_code code;
+            fs::rename(path(name + suffix), path(name), code);
+            if (code) throw Error(fmt::format("{}: cannot write: {}", path(name), code.message()));
+            report_.files.push_back(name);
+        }
+        report_.drawn = true;
+    }
+
+    std::span<const float> teacher_;
+    std::int64_t classes_;
+    const std::vector<StudentLogits>& students_;
+    const FigureOptions& options_;
+    std::vector<std::string> parts_;
+    FigureReport report_;
+};
+
+}  // namespace
+
+FigureReport write_figures(std::span<const float> teacher, std::int64_t classes, const std::vector<StudentLogits>& students,
+                           const FigureOptions& options) {
+    check_input(teacher, classes, students, options);
+    std::error_code code;
+    fs::create_directories(options.folder, code);
+    if (code || !fs::is_directory(options.folder))
+        throw Error(fmt::format("{}: cannot create the folder of the figures: {}", options.folder, code ? code.message() : "it is a file"));
+    return FigureWriter(teacher, classes, students, options).run();
+}
+
+std::string figure_table(const FigureReport& report) {
+    std::size_t width = 7;
+    for (const StudentDistance& student : report.students) width = std::max(width, shown(student.label).size());
+    std::string out = fmt::format("{:<{}}  input correlation  category correlation\n", "student", width);
+    for (const StudentDistance& student : report.students)
+        out += fmt::format("{:<{}}  {:>17.4e}  {:>20.4e}\n", shown(student.label), width, student.input.mean, student.category.mean);
+    return out;
+}
+
+}  // namespace mlkd
