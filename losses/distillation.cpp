@@ -139,8 +139,8 @@ void DistillationLoss::add_terms(StepArena& arena, const Step& step, std::size_t
         gram_correlation(backend_, arena, dL_dsoftmax, step.batch_sums.slice(start, count), step.class_sums.slice(start, count),
                          softmaxes.student_softmax, softmaxes.difference, terms, step.masks);
     }
-    logit_gradient(stream, step.dL_dlogits, softmaxes.difference, softmaxes.student_softmax, dL_dsoftmax, dL_dlog_softmax, terms,
-                   step.masks);
+    logit_gradient(stream, step.dL_dlogits, softmaxes.difference, softmaxes.student_softmax, dL_dsoftmax, dL_dlog_softmax,
+                   step.student, terms, step.masks);
 }
 
 }  // namespace mlkd

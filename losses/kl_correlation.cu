@@ -17,7 +17,7 @@ void transpose_each(const Stream& stream, const Tensor& to, const Tensor& from, 
 // One level over items: X_s, U_x, X_t (terms, n, d).
 struct Level {
     Tensor student, difference, teacher;  // (terms, n, d)
-    Tensor sums;                          // (terms, n, 3) f64
+    Tensor sums;                          // (terms, n) ItemSums, f64
     Tensor gradient, direct;              // (terms, n, d), written
     Tensor item_kl;                       // (terms, n), written
     ItemSoftmax softmax;
@@ -77,7 +77,7 @@ void add_level(Backend& backend, StepArena& arena, const Level& level) {
 void kl_correlation(Backend& backend, StepArena& arena, const KlCorrelationOutputs& outputs, const SoftmaxOutputs& softmaxes,
                     const Tensor& student, const Tensor& teacher, const Term* terms, const float* masks, bool batch_level,
                     bool class_level) {
-    static_assert(sizeof(ItemSums) == 3 * sizeof(double));
+    constexpr std::int64_t sums_width = sizeof(ItemSums) / sizeof(double);
     const Stream stream = backend.stream();
     const Tensor &a = softmaxes.student_softmax, &u = softmaxes.difference, &b = softmaxes.teacher_softmax;
     const std::int64_t count = a.dim(0), samples = a.dim(1), classes = a.dim(2);
@@ -91,12 +91,12 @@ void kl_correlation(Backend& backend, StepArena& arena, const KlCorrelationOutpu
 
     ItemSoftmax softmax{student.as<float>(), teacher.as<float>(), static_cast<const SoftmaxScale*>(softmaxes.scales.data), terms,
                         samples,             classes,             true};
-    const Tensor class_sums = arena.allocate("loss/class masses", DType::f64, {count, classes, 3});
+    const Tensor class_sums = arena.allocate("loss/class masses", DType::f64, {count, classes, sums_width});
     for_each_row(stream, count * classes,
                  ClassItemSums{static_cast<ItemSums*>(class_sums.data), a_t.as<float>(), b_t.as<float>(), u_t.as<float>(), softmax});
     if (batch_level) {
         softmax.by_class = false;
-        const Tensor sums = arena.allocate("loss/sample sums", DType::f64, {count, samples, 3});
+        const Tensor sums = arena.allocate("loss/sample sums", DType::f64, {count, samples, sums_width});
         for_each_row(stream, count * samples,
                      SampleItemSums{static_cast<ItemSums*>(sums.data), static_cast<const ItemSums*>(class_sums.data), a.as<float>(),
                                     b.as<float>(), u.as<float>(), samples, classes});

@@ -9,8 +9,9 @@
 // Softmax rows sum to 1, so r of class c is Σ_b A_bc, and r of sample b is Σ_c A_bc r_c: no matrix is needed for them.
 // R is formed in blocks of rows, so that the memory is linear in n.
 //
-// Entries of R below 1e-30 (logits hundreds apart) leave float32's range although their logarithms count: they are
-// taken in double, one by one, from the logits, and so are their gradients, as H = A · dL/dA.
+// Entries of R below 1e-30 (logits tens apart) leave float32's range although their logarithms count. They are taken in
+// double, one by one, as logarithms from the logits, and so are their gradients, as H = A · dL/dA: with
+// w_k = A_ik A_jk / R_ij,  entry (i, j) gives H_ik and H_jk each (q_s - q_t) w_k.
 #include "engine/arena.h"
 #include "engine/backend.h"
 #include "losses/softmax_difference.h"
@@ -44,7 +45,22 @@ struct ItemSoftmax {
 
 struct ItemSums {
     double student, teacher, difference;  // r_s, r_t, rho
+    double log_student, log_teacher;      // logarithms of the first two, which may be beyond a double
 };
+
+// log Σ_k exp(x(k)) over the members' k, for k < n.
+template <class Team, class X> MLKD_HD double log_sum_exp(const Team& team, std::int64_t n, const X& x) {
+    double maximum = -INFINITY;
+    for (std::int64_t k = team.rank(); k < n; k += team.size()) maximum = x(k) > maximum ? x(k) : maximum;
+    maximum = team.max(maximum);
+    double sum = 0;
+    for (std::int64_t k = team.rank(); k < n; k += team.size()) sum += exp(x(k) - maximum);
+    return maximum + log(team.sum(sum));
+}
+
+MLKD_HD inline ItemSums item_sums(double student, double teacher, double difference) {
+    return {student, teacher, difference, log(student), log(teacher)};
+}
 
 struct ClassItemSums {
     ItemSums* sums;            // (terms, C)
@@ -62,17 +78,14 @@ struct ClassItemSums {
             sum_t += static_cast<double>(t[k]);
             sum_u += static_cast<double>(u[k]);
         }
-        ItemSums result{team.sum(sum_s), team.sum(sum_t), team.sum(sum_u)};
+        ItemSums result = item_sums(team.sum(sum_s), team.sum(sum_t), team.sum(sum_u));
         constexpr double float_is_rough = 1e-25;
         if (result.student < float_is_rough || result.teacher < float_is_rough) {
-            sum_s = sum_t = 0;
-            for (std::int64_t k = team.rank(); k < n; k += team.size()) {
-                const ItemSoftmax::Logs logs = softmax.logs(row / softmax.classes, row % softmax.classes, k);
-                sum_s += exp(logs.student);
-                sum_t += exp(logs.teacher);
-            }
-            result.student = team.sum(sum_s);
-            result.teacher = team.sum(sum_t);
+            const std::int64_t term = row / softmax.classes, c = row % softmax.classes;
+            result.log_student = log_sum_exp(team, n, [&](std::int64_t k) { return softmax.logs(term, c, k).student; });
+            result.log_teacher = log_sum_exp(team, n, [&](std::int64_t k) { return softmax.logs(term, c, k).teacher; });
+            result.student = exp(result.log_student);
+            result.teacher = exp(result.log_teacher);
             result.difference = result.student - result.teacher;
         }
         if (team.rank() == 0) sums[row] = result;
@@ -98,7 +111,7 @@ struct SampleItemSums {
             sum_t += t * of[c].teacher;
             sum_u += u * of[c].student + t * of[c].difference;
         }
-        const ItemSums result{team.sum(sum_s), team.sum(sum_t), team.sum(sum_u)};
+        const ItemSums result = item_sums(team.sum(sum_s), team.sum(sum_t), team.sum(sum_u));
         if (team.rank() == 0) sums[row] = result;
     }
 };
@@ -106,7 +119,11 @@ struct SampleItemSums {
 // A row is a row of R of one term. D becomes M, weights inside.
 struct CorrelationKl {
     static constexpr float float_limit = 1e-29f;  // entries below it are looked at again in double
-    static constexpr double double_limit = 1e-30;  // and below this their gradient goes to H
+    static constexpr double log_double_limit = -69.0;  // and below e^-69 = 1e-30 their gradient goes to H
+
+    // D is exact where the student is close, but loses an entry that is small only because of what cancels in it: then
+    // it disagrees with the quotient of the q, which is right to float32's rounding.
+    static constexpr float agreement = 1e-5f;
 
     float* d;             // (terms, rows, n)
     float* item_kl;       // (terms, n)
@@ -136,10 +153,11 @@ struct CorrelationKl {
             const float s = rs[j], r = rt[j];
             const bool below = (s < float_limit) | (r < float_limit);
             const float q_s = s * per_sum_s, q_t = r * per_sum_t;
-            const float delta = (m[j] / r * sum_t - rho) * per_sum_s;
-            const bool near = fabsf(delta) <= 0.3f;
-            const float value = near ? q_t * x_minus_log1p(delta) : (q_s - q_t) - q_t * fast_log(q_s / q_t);
-            const float slope = near ? delta / (1.0f + delta) : 1.0f - q_t / q_s;
+            const float exact_delta = n == 1 ? 0.0f : (m[j] / r * sum_t - rho) * per_sum_s;
+            const float ratio = q_s / q_t;
+            const bool near = (fabsf(ratio - 1.0f) <= 0.3f) & (fabsf(exact_delta - (ratio - 1.0f)) <= agreement);
+            const float value = near ? q_t * x_minus_log1p(exact_delta) : (q_s - q_t) - q_t * fast_log(ratio);
+            const float slope = near ? exact_delta / (1.0f + exact_delta) : 1.0f - 1.0f / ratio;
             kl += below ? 0.0f : value;
             m[j] = below ? 0.0f : weight * per_sum_s * slope;
             const int one = below ? 1 : 0;
@@ -168,28 +186,22 @@ private:
     MLKD_HD double small_entry(const Team& team, float* m, float* h, std::int64_t t, std::int64_t i, std::int64_t j) const {
         const std::int64_t n = softmax.by_class ? softmax.classes : softmax.samples;
         const std::int64_t dim = softmax.by_class ? softmax.samples : softmax.classes;
-        double s = 0, r = 0;
-        for (std::int64_t k = team.rank(); k < dim; k += team.size()) {
-            const ItemSoftmax::Logs at_i = softmax.logs(t, i, k), at_j = softmax.logs(t, j, k);
-            s += exp(at_i.student + at_j.student);
-            r += exp(at_i.teacher + at_j.teacher);
-        }
-        constexpr double tiny = 1e-300;  // where double, too, ends
-        s = team.sum(s);
-        r = team.sum(r);
-        const auto floored = [](double x) { return x > tiny ? x : tiny; };
-        const auto slope = [&](const ItemSums& sum) { return 1.0 / floored(sum.student) - r / floored(sum.teacher) / floored(s); };
-        const ItemSums sum_i = sums[t * n + i];
-        const double weight = static_cast<double>(weight_of(t));
-        if (s >= double_limit && r >= double_limit) {
-            if (team.rank() == 0) m[j] = static_cast<float>(weight * slope(sum_i));
+        const double log_s =
+            log_sum_exp(team, dim, [&](std::int64_t k) { return softmax.logs(t, i, k).student + softmax.logs(t, j, k).student; });
+        const double log_t =
+            log_sum_exp(team, dim, [&](std::int64_t k) { return softmax.logs(t, i, k).teacher + softmax.logs(t, j, k).teacher; });
+        const ItemSums sum_i = sums[t * n + i], sum_j = sums[t * n + j];
+        const double log_q_s = log_s - sum_i.log_student, log_q_t = log_t - sum_i.log_teacher;
+        const double q_s = exp(log_q_s), q_t = exp(log_q_t), weight = static_cast<double>(weight_of(t));
+        if (log_s >= log_double_limit && log_t >= log_double_limit) {
+            if (team.rank() == 0) m[j] = static_cast<float>(weight * (1.0 - exp(log_q_t - log_q_s)) / sum_i.student);
         } else {
-            const double both = weight * (slope(sum_i) + slope(sums[t * n + j]));
+            const double other_q_s = exp(log_s - sum_j.log_student), other_q_t = exp(log_t - sum_j.log_teacher);
+            const double both = weight * ((q_s - q_t) + (other_q_s - other_q_t));
             for (std::int64_t k = team.rank(); k < dim; k += team.size())
-                h[k] += static_cast<float>(both * exp(softmax.logs(t, i, k).student + softmax.logs(t, j, k).student));
+                h[k] += static_cast<float>(both * exp(softmax.logs(t, i, k).student + softmax.logs(t, j, k).student - log_s));
         }
-        const double q_s = floored(s) / floored(sum_i.student), q_t = r / floored(sum_i.teacher);
-        return q_t > 0 ? (q_s - q_t) - q_t * log(q_s / q_t) : q_s;
+        return (q_s - q_t) - (q_t > 0 ? q_t * (log_q_s - log_q_t) : 0.0);
     }
 };
 

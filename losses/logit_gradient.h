@@ -2,18 +2,22 @@
 // The last steps of the loss: from gradients in the softmaxes to the gradient in the logits, and the sums of values.
 #include "engine/launch.h"
 #include "engine/tensor.h"
+#include "losses/row_math.h"
 #include "losses/terms.h"
 
 namespace mlkd {
 
 // Adds to a row of dL_dlogits, term by term in order, what the instance level and the correlation levels give it:
 //     instance: weight · T / B · difference,     correlation: (H - A ΣH) / T  with H = A · dL/dA.
+// dL/dA is counted from its value at the student's largest logit, and ΣH without that place: so a student that is sure
+// keeps the digits of what is left to it.
 struct LogitGradient {
     float* dL_dlogits;             // (V·B, C), accumulated
     const float* difference;       // (terms, B, C), see SoftmaxDifference
     const float* student_softmax;  // (terms, B, C): A
     const float* dL_dsoftmax;      // (terms, B, C): dL/dA; used where the term correlates
     const float* dL_dlog_softmax;  // (terms, B, C) or nullptr: a part of H that is given directly
+    const float* student;          // (V·B, C)
     const Term* terms;
     const float* masks;  // (2) or nullptr
     std::int64_t term_count;
@@ -24,6 +28,7 @@ struct LogitGradient {
         const std::int64_t view = row / samples, sample = row % samples;
         const float mask = masks == nullptr ? 1.0f : masks[0];
         float* gradient = dL_dlogits + row * classes;
+        const std::int64_t j = row_maximum(team, student + row * classes, classes).place;
         for (std::int64_t t = 0; t < term_count; ++t) {
             const Term term = terms[t];
             if (term.view != view) continue;
@@ -39,26 +44,33 @@ struct LogitGradient {
             const float* g = dL_dsoftmax + at;
             const float* h = dL_dlog_softmax == nullptr ? nullptr : dL_dlog_softmax + at;
             const float per_temperature = 1.0f / term.temperature;
+            const float g_j = g[j];
             float total = 0;
 #pragma omp simd reduction(+ : total)
-            for (std::int64_t k = team.rank(); k < classes; k += team.size()) total += a[k] * g[k];
+            for (std::int64_t k = team.rank(); k < classes; k += team.size()) total += a[k] * (g[k] - g_j);
             total = team.sum(total);
 #pragma omp simd
             for (std::int64_t k = team.rank(); k < classes; k += team.size())
-                gradient[k] += per_temperature * (a[k] * (g[k] - total)) + weight * u[k];
+                gradient[k] += per_temperature * (a[k] * ((g[k] - g_j) - total)) + weight * u[k];
             if (h == nullptr) continue;
-            float direct = 0;
-#pragma omp simd reduction(+ : direct)
-            for (std::int64_t k = team.rank(); k < classes; k += team.size()) direct += h[k];
-            direct = team.sum(direct);
+            float others_h = 0, others_a = 0;
+#pragma omp simd reduction(+ : others_h, others_a)
+            for (std::int64_t k = team.rank(); k < classes; k += team.size()) {
+                others_h += k == j ? 0.0f : h[k];
+                others_a += k == j ? 0.0f : a[k];
+            }
+            others_h = team.sum(others_h);
+            others_a = team.sum(others_a);
+            const float sum_h = others_h + h[j], at_j = others_a * h[j] - a[j] * others_h;
 #pragma omp simd
-            for (std::int64_t k = team.rank(); k < classes; k += team.size()) gradient[k] += per_temperature * (h[k] - a[k] * direct);
+            for (std::int64_t k = team.rank(); k < classes; k += team.size())
+                gradient[k] += per_temperature * (k == j ? at_j : h[k] - a[k] * sum_h);
         }
     }
 };
 
 void logit_gradient(const Stream& stream, const Tensor& dL_dlogits, const Tensor& difference, const Tensor& student_softmax,
-                    const Tensor& dL_dsoftmax, const Tensor& dL_dlog_softmax, const Term* terms, const float* masks);
+                    const Tensor& dL_dsoftmax, const Tensor& dL_dlog_softmax, const Tensor& student, const Term* terms, const float* masks);
 
 // Sums the values of all rows and terms, in double and in fixed order. One row.
 struct LossSums {

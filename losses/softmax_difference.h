@@ -22,12 +22,18 @@ struct SoftmaxScale {
     float teacher_reference, teacher_log_sum;
 };
 
-// Affine maps of a row of logits that standardisation and temperature come to: x = scale · (z - z_j), and the difference
-// of the two x is scale_s · ((zs - zt) - (zs_j - zt_j)) + skew · (zt - zt_j).
+// The affine maps of a row of logits that standardisation and temperature come to, with logits counted from place j:
+// x = student · zs or teacher · zt, and the difference of the two is
+// d = of_difference · (zs - zt) + of_student · zs + of_teacher · zt.
 struct RowScaling {
-    float student, teacher, skew;
-    float mean;   // of zs - zs_j
+    float student, teacher;
+    float of_difference, of_student, of_teacher;
+    float mean;   // of zs
     float chain;  // the factor of (c · u) c in the gradient, c = zs - mean; standardised rows alone
+
+    MLKD_HD float d(float difference, float zs, float zt) const {
+        return fmaf(of_student, zs, fmaf(of_teacher, zt, of_difference * difference));
+    }
 };
 
 struct SoftmaxDifference {
@@ -64,7 +70,7 @@ struct SoftmaxDifference {
 #pragma omp simd reduction(+ : teacher_sum, student_sum, growth)
         for (std::int64_t k = team.rank(); k < classes; k += team.size()) {
             const float from_j = zt[k] - zt_j;
-            const float d = fmaf(scaling.skew, from_j, scaling.student * ((zs[k] - zt[k]) - difference_j));
+            const float d = scaling.d((zs[k] - zt[k]) - difference_j, zs[k] - zs_j, from_j);
             const float e_t = fast_exp(scaling.teacher * from_j);
             const float e_s = fast_exp(scaling.student * (zs[k] - reference));
             const bool small = near & (fabsf(d) <= 0.5f);
@@ -89,7 +95,7 @@ struct SoftmaxDifference {
         for (std::int64_t k = team.rank(); k < classes; k += team.size()) {
             const float p_t = u[k] * per_teacher_sum;
             const float p_s = a[k] * per_student_sum;
-            const float d = fmaf(scaling.skew, zt[k] - zt_j, scaling.student * ((zs[k] - zt[k]) - difference_j));
+            const float d = scaling.d((zs[k] - zt[k]) - difference_j, zs[k] - zs_j, zt[k] - zt_j);
             const float l = d - log_ratio;
             const bool small = near & (fabsf(l) <= 0.5f);
             const float curvature = expm1_minus_x(l);
@@ -110,10 +116,14 @@ struct SoftmaxDifference {
     }
 
 private:
-    MLKD_HD static RowScaling plain(float temperature) { return {1.0f / temperature, 1.0f / temperature, 0, 0, 0}; }
+    MLKD_HD static RowScaling plain(float temperature) {
+        const float scale = 1.0f / temperature;
+        return {scale, scale, scale, 0, 0, 0, 0};
+    }
 
     // z -> (z - mean) / (1e-7 + std) / T. The difference of the two standardised rows is formed from zs - zt, and that
-    // of the two variances from (zs - zt)(zs + zt), so that close rows keep their digits.
+    // of the two variances from (zs - zt)(zs + zt), so that close rows keep their digits; rows of quite different
+    // deviation are better off with the plain difference.
     template <class Team>
     MLKD_HD RowScaling standardized(const Team& team, const float* zs, const float* zt, std::int64_t j, float temperature) const {
         const auto n = static_cast<float>(classes);
@@ -140,9 +150,12 @@ private:
         const float variance_difference = team.sum(squares_difference) / (n - 1);  // student's minus teacher's
         constexpr float epsilon = 1e-7f;
         const float s = std_s + epsilon, t = std_t + epsilon;
-        const float skew = std_s + std_t > 0 ? -variance_difference / (std_s + std_t) / (s * t) : 0.0f;  // 1/s - 1/t
         const float chain = std_s > 0 ? 1.0f / ((n - 1) * std_s * s) : 0.0f;
-        return {1.0f / (s * temperature), 1.0f / (t * temperature), skew / temperature, mean_s, chain};
+        const float scale_s = 1.0f / (s * temperature), scale_t = 1.0f / (t * temperature);
+        const bool alike = s < 2 * t && t < 2 * s && std_s + std_t > 0;
+        if (!alike) return {scale_s, scale_t, 0, scale_s, -scale_t, mean_s, chain};
+        const float skew = -variance_difference / ((std_s + std_t) * s * t * temperature);  // (1/s - 1/t) / T
+        return {scale_s, scale_t, scale_s, 0, skew, mean_s, chain};
     }
 
     // d(standardised z)/dz, transposed: u -> (u - mean u - (u · c) c / ((n - 1) std s)) / s. The mean of u is 0.
