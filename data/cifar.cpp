@@ -54,8 +54,8 @@ void append_records(Dataset& dataset, const std::string& path, const Layout& lay
             const std::uint8_t* record = bytes.data() + static_cast<std::size_t>(r) * record_bytes;
             for (std::size_t l = 0; l < label_bytes; ++l)
                 if (record[l] >= layout.label_counts[l])
-                    throw Error(fmt::format("{}: record {} has label {}, but {} has labels 0 to {} there: not such a file, or damaged; {}", path,
-                                            first + r, record[l], layout.name, layout.label_counts[l] - 1, layout.advice));
+                    throw Error(fmt::format("{}: record {} has label {}, but {} has labels 0 to {} there: not such a file, or damaged; {}",
+                                            path, first + r, record[l], layout.name, layout.label_counts[l] - 1, layout.advice));
             dataset.labels.push_back(record[label_bytes - 1]);
             const std::uint8_t* planes = record + label_bytes;
             const std::size_t start = dataset.images.size();
@@ -104,8 +104,10 @@ Dataset load_cifar100(const std::string& folder, Split split) {
 }
 
 Dataset load_cifar10(const std::string& folder, Split split) {
-    const Layout layout{"CIFAR-10", {10}, "batches.meta.txt", "fetch the binary version again (https://www.cs.toronto.edu/~kriz/cifar.html)"};
-    const std::vector<std::string> train{"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin"};
+    const Layout layout{
+        "CIFAR-10", {10}, "batches.meta.txt", "fetch the binary version again (https://www.cs.toronto.edu/~kriz/cifar.html)"};
+    const std::vector<std::string> train{"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin",
+                                         "data_batch_5.bin"};
     Dataset dataset = load(folder, layout, split == Split::train ? train : std::vector<std::string>{"test_batch.bin"}, 10000);
     dataset.name = "cifar10";
     // Of the training set, the deviation over all its pixels.

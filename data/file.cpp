@@ -31,7 +31,8 @@ ByteReader::ByteReader(const std::string& path) : path_(path) {
     errno = 0;
     gzFile file = gzopen(path.c_str(), "rb");
     if (file == nullptr)
-        throw Error(fmt::format("{}: cannot be opened ({}); check its permissions", path, errno == 0 ? "out of memory" : std::strerror(errno)));
+        throw Error(
+            fmt::format("{}: cannot be opened ({}); check its permissions", path, errno == 0 ? "out of memory" : std::strerror(errno)));
     stream_ = std::make_unique<Stream>(file);
     gzbuffer(file, 1 << 17);
 }

@@ -39,7 +39,8 @@ std::vector<std::uint32_t> read_header(ByteReader& reader, std::uint8_t rank) {
     if (got >= 4 && !(bytes[0] == 0 && bytes[1] == 0 && bytes[2] == unsigned_byte && bytes[3] == rank))
         throw Error(fmt::format("{}: not an IDX file of {} (it starts with {:02x} {:02x} {:02x} {:02x}, expected 00 00 08 {:02x}); {}",
                                 reader.path(), rank == 3 ? "images" : "labels", bytes[0], bytes[1], bytes[2], bytes[3], rank, advice));
-    if (got < bytes.size()) throw Error(fmt::format("{}: truncated, its header is {} bytes of {}; {}", reader.path(), got, bytes.size(), advice));
+    if (got < bytes.size())
+        throw Error(fmt::format("{}: truncated, its header is {} bytes of {}; {}", reader.path(), got, bytes.size(), advice));
     std::vector<std::uint32_t> extents(rank);
     for (std::size_t i = 0; i < rank; ++i) {
         const std::uint8_t* word = bytes.data() + 4 + 4 * i;
@@ -56,11 +57,13 @@ void read_entries(ByteReader& reader, std::uint32_t count, std::size_t entry_byt
     std::vector<std::uint8_t> bytes(entry_bytes);
     for (std::uint32_t i = 0; i < count; ++i) {
         if (reader.read(bytes.data(), entry_bytes) != entry_bytes)
-            throw Error(fmt::format("{}: truncated, it ends in entry {} of the {} that its header announces; {}", reader.path(), i, count, advice));
+            throw Error(
+                fmt::format("{}: truncated, it ends in entry {} of the {} that its header announces; {}", reader.path(), i, count, advice));
         entry(bytes.data());
     }
     if (reader.read(bytes.data(), 1) != 0)
-        throw Error(fmt::format("{}: too long, it goes on after the {} entries that its header announces; {}", reader.path(), count, advice));
+        throw Error(
+            fmt::format("{}: too long, it goes on after the {} entries that its header announces; {}", reader.path(), count, advice));
 }
 
 }  // namespace
@@ -72,8 +75,8 @@ Dataset load_idx(const std::string& folder, Split split) {
 
     const std::vector<std::uint32_t> extents = read_header(images, 3);
     if (extents[1] != idx_side || extents[2] != idx_side)
-        throw Error(fmt::format("{}: its images are {} x {}, expected {} x {} (MNIST, Fashion-MNIST)", images.path(), extents[1], extents[2],
-                                idx_side, idx_side));
+        throw Error(fmt::format("{}: its images are {} x {}, expected {} x {} (MNIST, Fashion-MNIST)", images.path(), extents[1],
+                                extents[2], idx_side, idx_side));
     const std::uint32_t label_count = read_header(labels, 1)[0];
     if (label_count != extents[0])
         throw Error(fmt::format("{}: has {} images, but {} has {} labels: not of one set; fetch both again", images.path(), extents[0],

@@ -94,7 +94,8 @@ Dataset load_synthetic(const std::string& where, std::string_view rest, Split sp
 Dataset load_dataset(const std::string& where, Split split) {
     constexpr std::string_view synthetic = "synthetic";
     if (where.empty()) throw UsageError("data: no folder named");
-    if (where == synthetic || where.starts_with("synthetic:")) return load_synthetic(where, std::string_view(where).substr(synthetic.size()), split);
+    if (where == synthetic || where.starts_with("synthetic:"))
+        return load_synthetic(where, std::string_view(where).substr(synthetic.size()), split);
     return load_folder(where, split);
 }
 

@@ -144,7 +144,8 @@ void Loader::fill(Slot& slot, std::int64_t batch) {
     for (const std::int64_t index : out.indices) {
         const std::int32_t label = dataset_.labels[static_cast<std::size_t>(index)];
         if (label < 0 || label >= dataset_.classes)
-            throw Error(fmt::format("data: image {} of {} has label {}, but there are {} classes", index, dataset_.name, label, dataset_.classes));
+            throw Error(
+                fmt::format("data: image {} of {} has label {}, but there are {} classes", index, dataset_.name, label, dataset_.classes));
         out.labels.push_back(label);
     }
     out.images = view_of(slot.memory.get(), Shape{options_.views * size, image_side, image_side, image_channels});

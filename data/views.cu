@@ -12,7 +12,8 @@ ViewKernel checked_kernel(const Tensor& out, const Tensor& images, const Tensor&
     const auto is_images = [](const Tensor& tensor) {
         return tensor.shape.rank() == 4 && tensor.shape == Shape{tensor.dim(0), image_side, image_side, image_channels};
     };
-    MLKD_CHECK(is_images(out) && is_images(images), "views: " + out.shape.text() + " from " + images.shape.text() + ", not 32 x 32 x 3 both");
+    MLKD_CHECK(is_images(out) && is_images(images),
+               "views: " + out.shape.text() + " from " + images.shape.text() + ", not 32 x 32 x 3 both");
     MLKD_CHECK(index.shape == Shape{out.dim(0)}, "views: " + index.shape.text() + " indices for " + out.shape.text());
     MLKD_CHECK((normalisation.shape == Shape{image_channels, 256}), "views: normalisation table of shape " + normalisation.shape.text());
     return {out.as<float>(), images.as<std::uint8_t>(), index.as<std::int64_t>(), normalisation.as<float>(), parameters};

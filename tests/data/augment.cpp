@@ -84,7 +84,8 @@ TEST_CASE("augment: equal to Pillow 9.4 where it is installed") {
     for (int i = 0; i <= random_operations; ++i)
         for (int n = 0; n < 75; ++n) {
             const MagnitudeRange range = magnitude_range(static_cast<AugmentOp>(i));
-            float magnitude = range.low + (range.high - range.low) * (n % 3 == 0 ? static_cast<float>(random.below(33)) / 32 : random.uniform());
+            float magnitude =
+                range.low + (range.high - range.low) * (n % 3 == 0 ? static_cast<float>(random.below(33)) / 32 : random.uniform());
             if (n < 6) magnitude = n % 2 == 0 ? range.low : range.high;
             if (n >= 6 && n < 12) magnitude = n % 2 == 0 ? std::nextafter(range.low, 1e9f) : std::nextafter(range.high, -1e9f);
             if (n == 12) magnitude = (range.low + range.high) / 2;  // 0 for the symmetric ranges
@@ -99,7 +100,8 @@ TEST_CASE("augment: equal to Pillow 9.4 where it is installed") {
     const std::filesystem::path root = std::filesystem::path(MLKD_GOLDEN_DIR).parent_path().parent_path();
     std::string names;
     for (int i = 0; i <= random_operations; ++i) names += std::string(i ? "," : "") + name_of(static_cast<AugmentOp>(i));
-    const std::string command = "/usr/bin/python3 " + (root / "tests/data/pillow_operations.py").string() + " " + folder.path() + " " + names;
+    const std::string command =
+        "/usr/bin/python3 " + (root / "tests/data/pillow_operations.py").string() + " " + folder.path() + " " + names;
     if (std::system(command.c_str()) != 0) {
         MESSAGE("skipped: /usr/bin/python3 has no NumPy with Pillow 9.4");
         return;
@@ -122,6 +124,7 @@ TEST_CASE("augment: names and ranges") {
     const std::vector<std::uint8_t> image = test::make_image(Content::noise, 0);
     std::vector<std::uint8_t> out(image_bytes);
     for (const float magnitude : {-31.0f, 30.5f, std::nanf(""), INFINITY})
-        CHECK(test::contains(test::error_of([&] { augment_image(out.data(), image.data(), AugmentOp::rotate, magnitude); }), "outside its range"));
+        CHECK(test::contains(test::error_of([&] { augment_image(out.data(), image.data(), AugmentOp::rotate, magnitude); }),
+                             "outside its range"));
     CHECK(test::contains(test::error_of([&] { augment_image(out.data(), image.data(), AugmentOp::posterize, 9); }), "posterize"));
 }

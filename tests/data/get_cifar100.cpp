@@ -25,7 +25,8 @@ void write_program(const std::string& path, const std::string& body) {
 
 Outcome run(const test::TemporaryFolder& folder, const std::string& arguments) {
     const fs::path script = fs::path(MLKD_GOLDEN_DIR).parent_path().parent_path() / "scripts/get_cifar100.sh";
-    const std::string command = "cd " + folder.path() + " && PATH=" + (folder / "bin") + ":$PATH " + script.string() + " " + arguments + " >out 2>&1";
+    const std::string command =
+        "cd " + folder.path() + " && PATH=" + (folder / "bin") + ":$PATH " + script.string() + " " + arguments + " >out 2>&1";
     const int status = std::system(command.c_str());
     return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, test::read_bytes(folder / "out")};
 }

@@ -71,7 +71,8 @@ const std::string images_name = "t10k-images-idx3-ubyte", labels_name = "t10k-la
 void check_cifar_image(const Dataset& dataset, std::int64_t n, std::int64_t record) {
     for (int i = 0; i < 3072; ++i) {
         const int plane = i / 1024, pixel = i % 1024;
-        REQUIRE(dataset.images[static_cast<std::size_t>(n * 3072 + pixel * 3 + plane)] == static_cast<std::uint8_t>(record + i * 7 + plane));
+        REQUIRE(dataset.images[static_cast<std::size_t>(n * 3072 + pixel * 3 + plane)] ==
+                static_cast<std::uint8_t>(record + i * 7 + plane));
     }
 }
 
@@ -278,7 +279,8 @@ TEST_CASE("load: synthetic data are a function of their name, and learnable") {
     std::vector<double> mean(7 * 3072, 0.0);
     for (std::size_t n = 0; n < 300; ++n)
         for (std::size_t i = 0; i < 3072; ++i)
-            mean[static_cast<std::size_t>(named.labels[n]) * 3072 + i] += named.images[n * 3072 + i] / std::ceil((300.0 - named.labels[n]) / 7);
+            mean[static_cast<std::size_t>(named.labels[n]) * 3072 + i] +=
+                named.images[n * 3072 + i] / std::ceil((300.0 - named.labels[n]) / 7);
     int right = 0;
     for (std::size_t n = 0; n < 300; ++n) {
         std::size_t best = 0;
@@ -292,8 +294,8 @@ TEST_CASE("load: synthetic data are a function of their name, and learnable") {
     }
     CHECK(right == 300);
 
-    for (const char* bad : {"synthetic:", "synthetic:0", "synthetic:-4", "synthetic:10:0", "synthetic:ten", "synthetic:10:", "synthetic:10x",
-                            "synthetic:99999999999999999999", "synthetic:10:10:10", "synthetic:10000000"}) {
+    for (const char* bad : {"synthetic:", "synthetic:0", "synthetic:-4", "synthetic:10:0", "synthetic:ten", "synthetic:10:",
+                            "synthetic:10x", "synthetic:99999999999999999999", "synthetic:10:10:10", "synthetic:10000000"}) {
         CAPTURE(bad);
         CHECK_THROWS_AS(load_dataset(bad, Split::train), UsageError);
         CHECK(says(refusal(bad), {bad, "synthetic:IMAGES:CLASSES"}));

@@ -84,7 +84,8 @@ TEST_CASE("loader: weak views come first, each the view of its image") {
         std::vector<float> expected(static_cast<std::size_t>(half.elements()));
         for (const View view : {View::weak, View::strong}) {
             make_views_on_this_thread(view_of(expected.data(), half), view_of(dataset.images.data(), Shape{13, 32, 32, 3}),
-                                      view_of(batch->indices.data(), Shape{batch->size}), view_of(table.data(), Shape{3, 256}), {view, 7, 5});
+                                      view_of(batch->indices.data(), Shape{batch->size}), view_of(table.data(), Shape{3, 256}),
+                                      {view, 7, 5});
             const Tensor rows = batch->images.slice(view == View::weak ? 0 : batch->size, batch->size);
             CHECK(std::memcmp(rows.data, expected.data(), rows.bytes()) == 0);
         }

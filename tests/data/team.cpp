@@ -53,7 +53,8 @@ TEST_SUITE("team") {
             for (const auto& [teams, size] : {std::pair{3, 2}, std::pair{2, 7}, std::pair{1, 29}}) {
                 CAPTURE(size);
                 std::fill(threaded.begin(), threaded.end(), std::uint8_t{2});
-                for_each_row_with_threads(teams, size, rows, AugmentRows{threaded.data(), in.data(), op, magnitude}, sizeof(AugmentScratch));
+                for_each_row_with_threads(teams, size, rows, AugmentRows{threaded.data(), in.data(), op, magnitude},
+                                          sizeof(AugmentScratch));
                 CHECK(serial == threaded);
             }
         }

@@ -2,9 +2,12 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <map>
+#include <numeric>
 #include <tuple>
 
 #include "data/augment.h"
@@ -16,7 +19,8 @@ namespace {
 
 constexpr float poison = -777.0f;
 
-std::vector<float> views_of(const Dataset& dataset, std::vector<std::int64_t> index, const ViewParameters& parameters, bool all_threads = false) {
+std::vector<float> views_of(const Dataset& dataset, std::vector<std::int64_t> index, const ViewParameters& parameters,
+                            bool all_threads = false) {
     const auto rows = static_cast<std::int64_t>(index.size());
     std::vector<float> out(index.size() * image_bytes + 16, poison);
     std::vector<float> table = normalisation_table(dataset);
@@ -50,7 +54,8 @@ double normalised(const Dataset& dataset, std::uint8_t value, std::size_t channe
 // Largest difference of a view to bytes normalised in double.
 double difference(const Dataset& dataset, const float* view, const std::vector<std::uint8_t>& bytes) {
     double largest = 0;
-    for (std::size_t i = 0; i < bytes.size(); ++i) largest = std::max(largest, std::abs(double{view[i]} - normalised(dataset, bytes[i], i % 3)));
+    for (std::size_t i = 0; i < bytes.size(); ++i)
+        largest = std::max(largest, std::abs(double{view[i]} - normalised(dataset, bytes[i], i % 3)));
     return largest;
 }
 
@@ -81,7 +86,8 @@ TEST_CASE("views: weak and strong against naive ones of the same draws") {
                                       static_cast<std::uint32_t>(index[row]));
                 const auto left = static_cast<int>(random.below(9)), top = static_cast<int>(random.below(9));
                 const bool flip = random.below(2) == 1;
-                std::vector<std::uint8_t> image = naive_crop_flip(dataset.images.data() + index[row] * image_bytes, left, top, flip), other(image_bytes);
+                std::vector<std::uint8_t> image = naive_crop_flip(dataset.images.data() + index[row] * image_bytes, left, top, flip),
+                                          other(image_bytes);
                 for (int k = 0; view == View::strong && k < 3; ++k) {
                     const AugmentOp op = k < 2 ? static_cast<AugmentOp>(random.below(14)) : AugmentOp::cutout;
                     const MagnitudeRange range = magnitude_range(op);
@@ -147,12 +153,35 @@ TEST_CASE("views: an image's view does not depend on its batch nor on the thread
     }
 }
 
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+// The requirement; about 9 µs were measured on one core of a server of 2024. The best of several runs, as others share it.
+TEST_CASE("views: both views of an image take less than 25 µs on one core") {
+    const Dataset dataset = test::noise_dataset(64);
+    std::vector<std::int64_t> index(64);
+    std::iota(index.begin(), index.end(), 0);
+    std::vector<float> out(64 * image_bytes);
+    const std::vector<float> table = normalisation_table(dataset);
+    double best = 1e9;
+    for (int run = 0; run < 20; ++run) {
+        const auto start = std::chrono::steady_clock::now();
+        for (std::uint32_t epoch = 0; epoch < 10; ++epoch)
+            for (const View view : {View::weak, View::strong})
+                make_views_on_this_thread(view_of(out.data(), Shape{64, 32, 32, 3}), view_of(dataset.images.data(), Shape{64, 32, 32, 3}),
+                                          view_of(index.data(), Shape{64}), view_of(table.data(), Shape{3, 256}), {view, 1, epoch});
+        best = std::min(best, std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count() / (10 * 64));
+    }
+    MESSAGE("both views: " << best << " µs an image");
+    CHECK(best < 25);
+}
+#endif
+
 TEST_CASE("views: shapes that do not fit are refused") {
     const Dataset dataset = test::noise_dataset(3);
     std::vector<float> out(2 * image_bytes), table = normalisation_table(dataset);
     std::vector<std::int64_t> index{0, 1};
     const Tensor images = view_of(dataset.images.data(), Shape{3, 32, 32, 3});
-    const Tensor to = view_of(out.data(), Shape{2, 32, 32, 3}), which = view_of(index.data(), Shape{2}), by = view_of(table.data(), Shape{3, 256});
+    const Tensor to = view_of(out.data(), Shape{2, 32, 32, 3}), which = view_of(index.data(), Shape{2}),
+                 by = view_of(table.data(), Shape{3, 256});
     const auto refused = [](const auto& call) { return test::contains(test::error_of(call), "views: "); };
     CHECK(refused([&] { make_views_on_this_thread(to.reshaped(Shape{2, 3, 32, 32}), images, which, by, {}); }));
     CHECK(refused([&] { make_views_on_this_thread(to, images.reshaped(Shape{3, 3072}), which, by, {}); }));
