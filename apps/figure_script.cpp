@@ -16,19 +16,20 @@ struct Layout {
     int columns, rows, width, height;
     static constexpr int side = 300, left = 84, gap = 26, right = 140, top = 100, bottom = 64, row_gap = 118;
 
-    explicit Layout(int panels, int extra_left)
-        : columns(std::min(panels, 4)), rows((panels + columns - 1) / columns), left_(left + extra_left) {
+    // tick_room: what names along the axes need more than numbers do.
+    Layout(int panels, int tick_room)
+        : columns(std::min(panels, 4)), rows((panels + columns - 1) / columns), left_(left + tick_room), row_gap_(row_gap + tick_room) {
         width = left_ + columns * side + (columns - 1) * gap + right;
-        height = top + rows * side + (rows - 1) * row_gap + bottom + extra_left;
+        height = top + rows * side + (rows - 1) * row_gap_ + bottom + tick_room;
     }
     double x(int column) const { return static_cast<double>(left_ + column * (side + gap)) / width; }
-    double y(int row) const { return 1 - static_cast<double>(top + row * (side + row_gap) + side) / height; }
+    double y(int row) const { return 1 - static_cast<double>(top + row * (side + row_gap_) + side) / height; }
     double panel_width() const { return static_cast<double>(side) / width; }
     double panel_height() const { return static_cast<double>(side) / height; }
     double colour_bar_x() const { return x(columns - 1) + panel_width() + 18.0 / width; }
 
 private:
-    int left_;
+    int left_, row_gap_;
 };
 
 // In single quotes nothing is special to gnuplot but the quote itself.
@@ -113,7 +114,7 @@ std::string gnuplot_script(const Figure& figure) {
     const int panels = static_cast<int>(figure.panels.size());
     std::size_t longest = 0;
     for (const std::string& tick : figure.ticks) longest = std::max(longest, tick.size());
-    const Layout layout(panels, static_cast<int>(std::min<std::size_t>(longest, 16)) * 5);
+    const Layout layout(panels, static_cast<int>(std::min<std::size_t>(longest, 16)) * 7);
 
     std::string out = fmt::format("# {}\n# Draws {}.png and {}.svg from the matrices beside it: gnuplot {}.gp\n", figure.title, figure.name,
                                   figure.name, figure.name);

@@ -18,6 +18,7 @@ TrainingStep::TrainingStep(Backend& backend, StepArena& arena, Network& student,
       memory_(backend),
       lr_(memory_.allocate("learning rate", DType::f32, {1})),
       losses_(memory_.allocate("losses", DType::f32, {5})),
+      counters_(memory_.allocate("accuracy", DType::f64, {accuracy_counter_count})),
       tape_(backend, arena) {
     MLKD_CHECK((teacher == nullptr) == (method_ == Method::none), "training step: a teacher belongs to distillation, and only to it");
 }
@@ -50,6 +51,7 @@ void TrainingStep::forward_backward(const Tensor& images, const Tensor& target) 
     tape_.contribute(*student.gradient, student.value, "logits", [&](const Tensor& dL_dlogits) {
         loss_.forward_backward(arena_, losses_, dL_dlogits, student.value, teacher_logits, target);
     });
+    accumulate_accuracy(backend_.stream(), arena_, counters_, student.value.slice(0, target.dim(0)), target);
     tape_.backward();
 }
 

@@ -25,6 +25,8 @@ public:
 
     // Of the last step: ce, instance, batch, class, total (5), on the device.
     const Tensor& losses() const { return losses_; }
+    // Since they were zeroed: correct top-1 and top-5 and summed cross entropy of the weak view (3) f64, see AccuracyCounter.
+    const Tensor& counters() const { return counters_; }
     // Of the last step: the student's logits (V·B, classes), valid until the arena's next step.
     const Tensor& logits() const { return logits_; }
 
@@ -42,7 +44,8 @@ private:
     SgdSettings sgd_;
     PersistentArena memory_;
     Tensor lr_;      // (1)
-    Tensor losses_;  // (5)
+    Tensor losses_;    // (5)
+    Tensor counters_;  // (3)
     Tape tape_;
     Tensor logits_;
 };

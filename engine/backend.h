@@ -35,6 +35,7 @@ public:
 
     virtual Stream stream() const = 0;
     virtual std::string description() const = 0;  // "AMD EPYC, 2 threads, oneDNN 2.6.3"
+    virtual int threads() const = 0;              // host threads that kernels run on; 0 on a GPU
 
     // --- memory
     virtual void* allocate(std::size_t bytes) = 0;  // zeroed, 64-byte aligned; throws Error when there is none left

@@ -71,6 +71,8 @@ CpuBackend::CpuBackend(const CpuOptions& options)
       convolutions_(onednn_, policy_named(options.convolution), PlanFile(options.plan_file, description_)),
       matmuls_(onednn_) {}
 
+int CpuBackend::threads() const { return omp_get_max_threads(); }
+
 void* CpuBackend::allocate(std::size_t bytes) {
     void* memory = allocate_host_memory(bytes);
     std::memset(memory, 0, bytes);

@@ -16,6 +16,7 @@ public:
 
     Stream stream() const override { return Stream{DeviceKind::cpu, nullptr}; }
     std::string description() const override { return description_; }
+    int threads() const override;
 
     void* allocate(std::size_t bytes) override;
     void free(void* memory) noexcept override;

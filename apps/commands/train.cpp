@@ -1,0 +1,60 @@
+#include <memory>
+
+#include "apps/commands/commands.h"
+#include "apps/config.h"
+#include "apps/trainer.h"
+
+#include <fmt/format.h>
+
+namespace mlkd {
+namespace {
+
+struct TrainArguments {
+    std::string config;
+    std::vector<std::string> overrides;
+    TrainOptions options;
+    std::string seed, device, threads, output, data;
+    bool print_config = false;
+};
+
+// Options are shorthands of configuration keys and go last: they win.
+std::vector<std::string> all_overrides(const TrainArguments& arguments) {
+    std::vector<std::string> overrides = arguments.overrides;
+    const auto add = [&](const char* key, const std::string& value) {
+        if (!value.empty()) overrides.push_back(fmt::format("{}={}", key, value));
+    };
+    add("solver.seed", arguments.seed);
+    add("device", arguments.device);
+    add("threads", arguments.threads);
+    add("output", arguments.output);
+    add("dataset.path", arguments.data);
+    return overrides;
+}
+
+}  // namespace
+
+void add_train_command(CLI::App& app, ExitCode& exit_code) {
+    auto arguments = std::make_shared<TrainArguments>();
+    CLI::App* command = app.add_subcommand("train", "Train a network alone (distiller.type none), or distil a teacher into a student");
+    command->add_option("-c,--config", arguments->config, "recipe: JSON with comments, see configs/");
+    command->add_option("overrides", arguments->overrides, "settings over the recipe's, e.g. solver.lr=0.1");
+    command->add_flag("--resume", arguments->options.resume, "continue where the run's last checkpoint stands");
+    command->add_flag("--overwrite", arguments->options.overwrite, "replace the run that the output folder holds");
+    command->add_option("--seed", arguments->seed, "solver.seed");
+    command->add_option("-d,--data", arguments->data, "dataset.path: a folder, or synthetic");
+    command->add_option("--output", arguments->output, "the run's folder");
+    command->add_option("--device", arguments->device, "cpu, cuda or auto");
+    command->add_option("--threads", arguments->threads, "CPU threads; 0: OMP_NUM_THREADS, else all cores");
+    command->add_flag("--print-config", arguments->print_config, "print the resolved configuration and stop");
+    command->footer("Example:\n  mlkd train --config configs/cifar100/resnet32x4_resnet8x4/kd.json --data cifar-100-binary solver.epochs=10 --seed 1");
+    command->callback([arguments, &exit_code] {
+        const Config config = load_config(arguments->config, all_overrides(*arguments));
+        if (arguments->print_config) {
+            fmt::print("{}\n", to_json(config).dump(2));
+            return;
+        }
+        exit_code = Trainer(config, arguments->options).run();
+    });
+}
+
+}  // namespace mlkd

@@ -1,0 +1,33 @@
+#pragma once
+// The folder of a run: checkpoints, the resolved configuration, the metrics, the convolution plans.
+#include <nlohmann/json.hpp>
+#include <string>
+
+namespace mlkd {
+
+class RunFolder {
+public:
+    // Makes the folder; Error when it cannot be written, or when it holds a run already and neither `resume` nor
+    // `overwrite` is given. overwrite removes the files of the old run.
+    RunFolder(const std::string& path, bool resume, bool overwrite);
+
+    const std::string& path() const { return path_; }
+    std::string file(const std::string& name) const { return path_ + "/" + name; }
+    std::string last() const { return file("last.safetensors"); }
+    std::string best() const { return file("best.safetensors"); }
+    std::string student_last() const { return file("student_last.safetensors"); }
+    std::string student_best() const { return file("student_best.safetensors"); }
+    std::string plans() const { return file("convolution_plans.json"); }
+    bool has_checkpoint() const;
+
+    void save_config(const nlohmann::ordered_json& config) const;
+    // Appends one line to metrics.jsonl and makes sure that it is on the disk.
+    void append_metrics(const nlohmann::ordered_json& line) const;
+    // Drops the lines of epochs after `epoch`, and a torn last line: they will be written again.
+    void keep_metrics_up_to(std::int64_t epoch) const;
+
+private:
+    std::string path_;
+};
+
+}  // namespace mlkd

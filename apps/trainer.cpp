@@ -1,0 +1,258 @@
+#include "apps/trainer.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cmath>
+
+#include "apps/device.h"
+#include "apps/report.h"
+#include "data/load.h"
+#include "engine/error.h"
+#include "engine/safetensors.h"
+#include "losses/accuracy.h"
+
+namespace mlkd {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+constexpr const char* part_names[] = {"ce", "instance", "batch", "class", "total"};
+
+// How often the host looks at the losses on the device.
+constexpr std::int64_t steps_between_checks = 10;
+
+Dataset load_checked(const Config& config, Split split) {
+    if (config.dataset.path.empty())
+        throw UsageError("dataset.path is empty: name the data's folder, e.g. dataset.path=cifar-100-binary, or synthetic");
+    Dataset dataset = load_dataset(config.dataset.path, split);
+    if (config.dataset.type != "auto" && config.dataset.type != dataset.name)
+        throw Error(fmt::format("{}: holds {}, but dataset.type asks for {}", config.dataset.path, dataset.name, config.dataset.type));
+    return dataset;
+}
+
+std::unique_ptr<Backend> make_run_backend(const Config& config, const RunFolder& folder) {
+    return make_backend({config.device, config.threads, "auto", folder.plans()});
+}
+
+}  // namespace
+
+Trainer::Trainer(Config config, const TrainOptions& options)
+    : config_(std::move(config)),
+      folder_(output_folder(config_), options.resume, options.overwrite),
+      backend_(make_run_backend(config_, folder_)),
+      train_data_(load_checked(config_, Split::train)),
+      test_data_(load_checked(config_, Split::test)),
+      arena_(*backend_),
+      memory_(*backend_),
+      meter_(*backend_, memory_) {
+    print_environment(*backend_);
+    fmt::print("data      {}: {} training and {} test images, {} classes\n", train_data_.name, train_data_.size(), test_data_.size(),
+               train_data_.classes);
+    const DistillationConfig losses = distillation_config(config_);
+    validate(losses);
+    student_ = make_network(*backend_, config_.distiller.student, static_cast<int>(train_data_.classes), Role::trained);
+    student_->parameters().initialise(config_.solver.seed);
+    fmt::print("{} {}: {} parameters, {:.1f} MFLOP an image forward\n", losses.method == Method::none ? "network  " : "student  ",
+               student_->name(), student_->parameters().trainable_elements(), student_->flop_per_image() / 1e6);
+    if (losses.method != Method::none) load_teacher();
+    step_.emplace(*backend_, arena_, *student_, teacher_.get(), losses,
+                  SgdSettings{static_cast<float>(config_.solver.momentum), static_cast<float>(config_.solver.weight_decay)});
+    const std::int64_t batch = config_.solver.batch_size, views = step_->views();
+    images_ = memory_.allocate("images", DType::f32, {views * batch, 32, 32, 3});
+    target_ = memory_.allocate("target", DType::i32, {batch});
+    loader_.emplace(train_data_, LoaderOptions{.batch_size = batch,
+                                               .views = static_cast<int>(views),
+                                               .seed = config_.solver.seed,
+                                               .shuffle = true,
+                                               .augment = true,
+                                               .workers = config_.dataset.num_workers});
+    if (options.resume) resume();
+    folder_.save_config(to_json(config_));
+    fmt::print("run       {} epochs of {} batches of {}, output in {}\n", config_.solver.epochs, loader_->batches(), batch, folder_.path());
+    std::fflush(stdout);
+}
+
+void Trainer::load_teacher() {
+    const std::string& path = config_.distiller.teacher_checkpoint;
+    if (path.empty()) throw UsageError("distiller.teacher_checkpoint is empty: name the teacher's checkpoint (train one with type none)");
+    teacher_ = load_network(*backend_, path, config_.distiller.teacher, Role::frozen);
+    require_same_classes(*teacher_, train_data_, fmt::format("teacher {}", path));
+    teacher_->fold();
+    const Evaluation accuracy = evaluate(*backend_, arena_, *teacher_, test_data_, config_.dataset.test.batch_size);
+    fmt::print("teacher   {}: {} parameters, {:.1f} MFLOP an image, top-1 {:.2f} top-5 {:.2f} on the {} test images\n", teacher_->name(),
+               teacher_->parameters().trainable_elements(), teacher_->flop_per_image() / 1e6, accuracy.top1, accuracy.top5, accuracy.images);
+}
+
+void Trainer::resume() {
+    if (!folder_.has_checkpoint()) {
+        fmt::print("resume    nothing saved in {} yet: starting at epoch 1\n", folder_.path());
+        folder_.keep_metrics_up_to(0);
+        return;
+    }
+    const SafetensorsFile file = read_safetensors(folder_.last());
+    const CheckpointInfo saved = checkpoint_info(file), now = info(0);
+    if (saved.config_hash != now.config_hash)
+        throw UsageError(fmt::format("{}: was made under another configuration (hash {}, now {}); compare {} with yours, or start anew",
+                                     folder_.last(), saved.config_hash, now.config_hash, folder_.file("config.json")));
+    progress_ = load_checkpoint(*student_, file, folder_.last());
+    meter_.restore(progress_.losses);
+    backend_->copy_from_host(step_->counters().data, progress_.counts.data(), step_->counters().bytes());
+    folder_.keep_metrics_up_to(progress_.epoch - 1);
+    if (saved.threads != now.threads)
+        fmt::print("resume    warning: the run used {} threads, now {}: sums may differ in their last bits\n", saved.threads, now.threads);
+    fmt::print("resume    at epoch {}, batch {}\n", progress_.epoch, progress_.next_batch + 1);
+}
+
+CheckpointInfo Trainer::info(std::int64_t finished_epochs) const {
+    return {student_->name(),      student_->classes(), train_data_.name, config_hash(config_), finished_epochs,
+            progress_.last_top1, backend_->threads()};
+}
+
+ExitCode Trainer::run() {
+    while (progress_.epoch <= config_.solver.epochs) {
+        if (train_epoch() == EpochEnd::stopped) {
+            save_progress();
+            fmt::print("stopped by a signal at epoch {}, batch {}: saved in {}; continue with --resume\n", progress_.epoch,
+                       progress_.next_batch, folder_.last());
+            print_summary();
+            return signals_.received() == SIGINT ? ExitCode::interrupted : ExitCode::terminated;
+        }
+        finish_epoch();
+    }
+    print_summary();
+    return ExitCode::done;
+}
+
+Trainer::EpochEnd Trainer::train_epoch() {
+    const Clock::time_point start = Clock::now();
+    const double earlier_seconds = progress_.seconds;
+    if (progress_.next_batch == 0) {
+        meter_.reset();
+        backend_->fill_zero(step_->counters().data, step_->counters().bytes());
+    }
+    step_->set_learning_rate(static_cast<float>(learning_rate(config_.solver, static_cast<int>(progress_.epoch))));
+    loader_->start_epoch(static_cast<std::uint32_t>(progress_.epoch), progress_.next_batch);
+    const std::int64_t views = step_->views();
+    while (const Batch* batch = loader_->next()) {
+        const Tensor images = images_.slice(0, views * batch->size), target = target_.slice(0, batch->size);
+        backend_->copy_from_host(images.data, batch->images.data, images.bytes());
+        backend_->copy_from_host(target.data, batch->labels.data(), target.bytes());
+        step_->run(images, target);
+        meter_.add(step_->losses(), batch->size);
+        ++progress_.next_batch;
+        progress_.seconds = earlier_seconds + seconds_since(start);
+        if (progress_.next_batch % steps_between_checks == 0) {
+            check_losses(meter_.read());
+            show_progress(progress_.next_batch, progress_.seconds);
+        }
+        if (signals_.received() != 0 && progress_.next_batch < loader_->batches()) {
+            line_.clear();
+            check_losses(meter_.read());
+            return EpochEnd::stopped;
+        }
+    }
+    line_.clear();
+    check_losses(meter_.read());
+    return EpochEnd::finished;
+}
+
+void Trainer::finish_epoch() {
+    const double train_seconds = progress_.seconds;
+    const LossMeter::Reading reading = meter_.read();
+    std::array<double, accuracy_counter_count> counts{};
+    backend_->copy_to_host(counts.data(), step_->counters().data, step_->counters().bytes());
+    const double data_share = loader_->wait_seconds() / train_seconds;
+    const double images_per_second = reading.samples / train_seconds;
+    const Clock::time_point evaluation_start = Clock::now();
+    const Evaluation test = evaluate(*backend_, arena_, *student_, test_data_, config_.dataset.test.batch_size);
+    const std::int64_t epoch = progress_.epoch;
+    const double lr = learning_rate(config_.solver, static_cast<int>(epoch));
+
+    nlohmann::ordered_json metrics{{"epoch", epoch}, {"lr", lr}};
+    for (int part = 0; part < LossMeter::parts; ++part) metrics[fmt::format("loss_{}", part_names[part])] = reading.sums[part] / reading.samples;
+    const double train_top1 = 100.0 * counts[AccuracyCounter::top1] / reading.samples;
+    metrics["train_top1"] = train_top1;
+    metrics["train_top5"] = 100.0 * counts[AccuracyCounter::top5] / reading.samples;
+    metrics["test_top1"] = test.top1;
+    metrics["test_top5"] = test.top5;
+    metrics["test_loss"] = test.loss;
+    metrics["train_seconds"] = train_seconds;
+    metrics["test_seconds"] = seconds_since(evaluation_start);
+    metrics["data_share"] = data_share;
+    metrics["images_per_second"] = images_per_second;
+
+    progress_.last_top1 = test.top1;
+    const bool better = test.top1 > progress_.best_top1;
+    if (better) {
+        progress_.best_top1 = test.top1;
+        progress_.best_epoch = epoch;
+    }
+    progress_.epoch = epoch + 1;
+    progress_.next_batch = 0;
+    progress_.seconds = 0;
+    progress_.losses = {};
+    progress_.counts = {};
+    folder_.append_metrics(metrics);
+    const CheckpointInfo described = info(epoch);
+    if (better) {
+        save_weights(folder_.student_best(), *student_, described);
+        save_checkpoint(folder_.best(), *student_, described, progress_);
+    }
+    if (config_.log.save_checkpoint_freq > 0 && epoch % config_.log.save_checkpoint_freq == 0)
+        save_weights(folder_.file(fmt::format("student_{}.safetensors", epoch)), *student_, described);
+    save_weights(folder_.student_last(), *student_, described);
+    save_checkpoint(folder_.last(), *student_, described, progress_);
+
+    std::string parts;
+    for (int part = 0; part < LossMeter::parts - 1; ++part)
+        if (reading.sums[part] != 0) parts += fmt::format(" {} {:.4f}", part_names[part], reading.sums[part] / reading.samples);
+    fmt::print("Epoch {:>3}/{}  lr {:.3e}  loss {:.4f} ({}) train top1 {:.2f} | test top1 {:.2f} top5 {:.2f} loss {:.4f} | {:.1f} s, {:.0f} img/s, data {:.0f}%{}\n",
+               epoch, config_.solver.epochs, lr, reading.sums[LossPart::total] / reading.samples, parts.empty() ? parts : parts.substr(1),
+               train_top1, test.top1, test.top5, test.loss, train_seconds, images_per_second, 100 * data_share, better ? "  *best" : "");
+    std::fflush(stdout);
+}
+
+void Trainer::save_progress() {
+    progress_.losses = meter_.read();
+    backend_->copy_to_host(progress_.counts.data(), step_->counters().data, step_->counters().bytes());
+    save_checkpoint(folder_.last(), *student_, info(progress_.epoch - 1), progress_);
+}
+
+void Trainer::check_losses(const LossMeter::Reading& reading) const {
+    if (reading.bad_step < 0) return;
+    const std::string kept = folder_.has_checkpoint() ? fmt::format("the last good checkpoint is {}", folder_.last())
+                                                      : std::string("no epoch was finished, so nothing is saved");
+    throw Error(fmt::format("the loss is not finite: part '{}' in epoch {}, step {}; lower solver.lr or raise the temperatures; {}",
+                            part_names[static_cast<int>(reading.bad_part)], progress_.epoch, static_cast<std::int64_t>(reading.bad_step) + 1,
+                            kept),
+                ExitCode::non_finite);
+}
+
+void Trainer::show_progress(std::int64_t batch, double seconds) {
+    if (!line_.visible()) return;
+    const LossMeter::Reading reading = meter_.read();
+    std::array<double, accuracy_counter_count> counts{};
+    backend_->copy_to_host(counts.data(), step_->counters().data, step_->counters().bytes());
+    std::string parts;
+    for (int part = 0; part < LossMeter::parts - 1; ++part)
+        if (reading.sums[part] != 0) parts += fmt::format(" {} {:.3f}", part_names[part], reading.sums[part] / reading.samples);
+    const double per_batch = seconds / static_cast<double>(batch);
+    const double batches_left = static_cast<double>(loader_->batches() - batch) +
+                                static_cast<double>((config_.solver.epochs - progress_.epoch) * loader_->batches());
+    line_.show(fmt::format("Epoch: [{}][{}/{}] eta {} lr {:.3e} loss {:.3f}{} top1 {:.2f} {:.0f} img/s data {:.0f}%", progress_.epoch, batch,
+                           loader_->batches(), clock_text(per_batch * batches_left),
+                           learning_rate(config_.solver, static_cast<int>(progress_.epoch)),
+                           reading.sums[LossPart::total] / reading.samples, parts, 100.0 * counts[AccuracyCounter::top1] / reading.samples,
+                           reading.samples / seconds, 100.0 * loader_->wait_seconds() / seconds));
+}
+
+void Trainer::print_summary() const {
+    if (progress_.best_epoch == 0) return;
+    fmt::print("Best accuracy: {:.2f} (epoch {}), last {:.2f}\n", progress_.best_top1, progress_.best_epoch, progress_.last_top1);
+    std::fflush(stdout);
+}
+
+}  // namespace mlkd
