@@ -42,6 +42,7 @@ public:
 
     Stream stream() const override { return stream_; }
     std::string description() const override { return "plain loops"; }
+    int threads() const override { return 1; }
     void* allocate(std::size_t bytes) override {
         void* memory = std::aligned_alloc(64, (bytes + 63) / 64 * 64);
         std::memset(memory, 0, bytes);
