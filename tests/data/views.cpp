@@ -154,7 +154,7 @@ TEST_CASE("views: an image's view does not depend on its batch nor on the thread
 }
 
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-// The requirement; about 9 µs were measured on one core of a server of 2024. The best of several runs, as others share it.
+// The requirement. 7 to 10 µs were measured on one core of an AMD EPYC; the best of several runs counts, as others may share it.
 TEST_CASE("views: both views of an image take less than 25 µs on one core") {
     const Dataset dataset = test::noise_dataset(64);
     std::vector<std::int64_t> index(64);
