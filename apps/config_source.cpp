@@ -40,10 +40,20 @@ std::string line_and_column(std::string_view text, std::size_t byte) {
     return fmt::format("{}:{}", line, before.size() - (newline == std::string_view::npos ? 0 : newline + 1) + 1);
 }
 
+// Copying or printing a value recurses as deep as it is nested.
+constexpr int max_depth = 16;
+
+bool shallow(int depth, json::parse_event_t, json&) {
+    if (depth > max_depth) throw UsageError("nested too deeply");
+    return true;
+}
+
 json parse(const std::string& path, const std::string& text) {
     if (text.find_first_not_of(" \t\r\n") == std::string::npos) throw UsageError(path + ": the configuration is empty");
     try {
-        return json::parse(text, nullptr, true, true);
+        return json::parse(text, shallow, true, true);
+    } catch (const UsageError& error) {
+        throw UsageError(path + ": " + error.what());
     } catch (const json::parse_error& error) {
         // The parser's words begin after its own account of the place.
         const std::string what = error.what();
@@ -164,8 +174,10 @@ Setting setting_of_argument(const std::string& argument) {
     const std::string text = argument.substr(equals + 1);
     json value = json(text);
     try {
-        value = json::parse(text);
+        value = json::parse(text, shallow);
     } catch (const json::exception&) {  // not JSON: taken as text
+    } catch (const UsageError& error) {
+        throw UsageError(fmt::format("command line: {}: {}", in_quotes(argument.substr(0, equals)), error.what()));
     }
     return {argument.substr(0, equals), value, "command line", text};
 }

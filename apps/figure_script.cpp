@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 
 #include "apps/npy.h"
 
@@ -71,17 +70,12 @@ std::string colour_ticks(double largest) {
     return out;
 }
 
-// Means under one power of ten for all panels, so that they can be compared at a glance: "1.47·10⁻³".
+// Means under one power of ten for all panels, so that they can be compared at a glance: "1.47·10^{-3}".
 std::vector<std::string> mean_texts(const std::vector<Panel>& panels) {
     double largest = 0;
     for (const Panel& panel : panels) largest = std::max(largest, panel.mean);
     const int exponent = largest > 0 ? static_cast<int>(std::floor(std::log10(largest))) : 0;
-    std::string power = exponent == 0 ? "" : exponent < 0 ? "·10⁻" : "·10";
-    if (exponent != 0)
-        for (const char digit : std::to_string(std::abs(exponent))) {
-            constexpr const char* raised[] = {"⁰", "¹", "²", "³", "⁴", "⁵", "⁶", "⁷", "⁸", "⁹"};
-            power += raised[digit - '0'];
-        }
+    const std::string power = exponent == 0 ? "" : fmt::format("·10^{{{}}}", exponent);
     std::vector<std::string> out;
     for (const Panel& panel : panels) out.push_back(fmt::format("mean {:.2f}{}", panel.mean / std::pow(10.0, exponent), power));
     return out;
@@ -95,7 +89,7 @@ std::string panel_commands(const Figure& figure, const Layout& layout, int index
                                   layout.x(column) + layout.panel_width());
     out += fmt::format("    set bmargin at screen {:.5f}; set tmargin at screen {:.5f}\n", layout.y(row), layout.y(row) + layout.panel_height());
     out += fmt::format("    set label 1 {} at graph 0.5, 1.125 center noenhanced font ',15'\n", text(panel.label));
-    out += fmt::format("    set label 2 {} at graph 0.5, 1.045 center noenhanced font ',12'\n", text(mean));
+    out += fmt::format("    set label 2 {} at graph 0.5, 1.045 center font ',12'\n", text(mean));
     out += column == 0 ? fmt::format("    set ylabel {} noenhanced\n    set ytics ({}) out nomirror noenhanced\n", text(figure.axis), tick_list(figure))
                        : "    unset ylabel\n    unset ytics\n";
     out += lowest ? fmt::format("    set xlabel {} noenhanced\n", text(figure.axis)) : "    unset xlabel\n";
@@ -131,7 +125,7 @@ std::string gnuplot_script(const Figure& figure) {
     // A few entries, most of them on the diagonal, are far larger than the others, which a linear scale would leave black.
     out += "set nonlinear cb via (z < 0 ? 0 : sqrt(z)) inverse z * z  # unset for a linear scale\n";
     out += fmt::format("set cbtics ({}) out nomirror\nset format cb '%g'\n", colour_ticks(figure.largest));
-    out += fmt::format("set cblabel {} noenhanced\n", text(figure.scale));
+    out += fmt::format("set cblabel {}\n", text(figure.scale));
     out += "set xrange [-0.5:n - 0.5]\nset yrange [n - 0.5:-0.5]  # the first row on top\n";
     out += fmt::format("set xtics ({}) out nomirror noenhanced{}\n", tick_list(figure), figure.ticks.empty() ? "" : " rotate by 90 right");
     out += "set border lw 0.75\nunset key\n\n";

@@ -16,7 +16,7 @@ struct Figure {
     std::string name;   // of the script and its outputs, without extension
     std::string title;  // one line over all panels
     std::string axis;   // label of both axes
-    std::string scale;  // label of the colour bar
+    std::string scale;  // label of the colour bar, where a_b and a^b are raised and lowered
     std::int64_t size = 0;
     double largest = 0;  // of all panels: the end of the colour scale
     std::vector<std::string> ticks;  // names along the axes; empty: numbers

@@ -86,9 +86,9 @@ struct FigureKind {
 };
 constexpr FigureKind kinds[] = {
     {Correlation::input, "figure1_input_correlation", "Input correlation: distance to the teacher", "image of the batch",
-     "|PₛPₛᵀ − PₜPₜᵀ|", &StudentDistance::input},
+     "|P_sP_s^T − P_tP_t^T|", &StudentDistance::input},
     {Correlation::category, "figure2_category_correlation", "Category correlation: distance to the teacher", "class",
-     "|PₛᵀPₛ − PₜᵀPₜ|", &StudentDistance::category}};
+     "|P_s^TP_s − P_t^TP_t|", &StudentDistance::category}};
 
 // gnuplot's SVG holds each heat map as a small picture, one pixel a cell, which viewers blur unless told otherwise.
 void sharpen(const std::string& path) {

@@ -258,8 +258,8 @@ TEST_CASE("figures: one colour scale for all panels") {
     CHECK(script.find("largest = 0.25 ") != std::string::npos);
     CHECK(script.find("set cbrange [0:largest]") == script.rfind("set cbrange"));
     CHECK(script.find("'Title with a ''quote'''") != std::string::npos);
-    CHECK(script.find("mean 0.10·10⁻¹") != std::string::npos);
-    CHECK(script.find("mean 2.00·10⁻¹") != std::string::npos);
+    CHECK(script.find("mean 0.10·10^{-1}") != std::string::npos);
+    CHECK(script.find("mean 2.00·10^{-1}") != std::string::npos);
 }
 
 TEST_CASE("npy: NumPy reads what is written") {
