@@ -20,6 +20,7 @@ struct Config {
     struct Dataset {
         std::string type = "auto";  // what the data must be; auto: whatever lies there
         std::string path;           // a folder, or synthetic[:IMAGES[:CLASSES]], see data/load.h
+        int train_images = 0;  // the first so many; 0: all
         int num_workers = 1;
         struct Test {
             int batch_size = 64;

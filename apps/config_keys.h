@@ -51,6 +51,7 @@ inline constexpr Rule<Divergence> divergence{"", [](const Divergence&) { return 
 inline constexpr Rule<std::uint64_t> seed{"0 to 2^64 - 1", [](const std::uint64_t&) { return true; }};
 inline constexpr Rule<int> batch{"1 to 65536", [](const int& v) { return v >= 1 && v <= 65536; }};
 inline constexpr Rule<int> epochs{"1 to 1000000", [](const int& v) { return v >= 1 && v <= 1'000'000; }};
+inline constexpr Rule<int> images{"0 (all) or more", [](const int& v) { return v >= 0; }};
 inline constexpr Rule<int> workers{"1 to 256", [](const int& v) { return v >= 1 && v <= 256; }};
 inline constexpr Rule<int> threads{"0 (all cores) to 1024", [](const int& v) { return v >= 0 && v <= 1024; }};
 inline constexpr Rule<int> frequency{"0 (never) or more", [](const int& v) { return v >= 0; }};
@@ -76,6 +77,7 @@ template <class ConfigOrConst, class Visitor> void for_each_key(ConfigOrConst& c
     visit("experiment.tag", c.experiment.tag, rules::any_text);
     visit("dataset.type", c.dataset.type, rules::dataset);
     visit("dataset.path", c.dataset.path, rules::path);
+    visit("dataset.train_images", c.dataset.train_images, rules::images);
     visit("dataset.num_workers", c.dataset.num_workers, rules::workers);
     visit("dataset.test.batch_size", c.dataset.test.batch_size, rules::batch);
     visit("distiller.type", c.distiller.type, rules::method);

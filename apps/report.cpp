@@ -11,6 +11,17 @@
 #include "engine/libraries.h"
 
 namespace mlkd {
+namespace {
+
+std::string compiler() {
+#if defined(__clang__)
+    return "Clang " __clang_version__;
+#else
+    return "GCC " __VERSION__;
+#endif
+}
+
+}  // namespace
 
 std::string program_version() { return "mlkd 0.1.0"; }
 
@@ -21,7 +32,7 @@ void print_environment(const Backend& backend) {
 void print_doctor() {
     const auto line = [](const char* what, const std::string& text) { fmt::print("{:<14} {}\n", what, text); };
     line("program", program_version());
-    line("compiler", fmt::format("{} ({}, C++ {})", __VERSION__, compiled_for(), __cplusplus));
+    line("compiler", fmt::format("{} ({}, C++ {})", compiler(), compiled_for(), __cplusplus / 100 % 100));
     for (const Library& library : libraries())
         line(library.name.c_str(), library.compiled == library.loaded
                                        ? library.loaded

@@ -48,6 +48,7 @@ Trainer::Trainer(Config config, const TrainOptions& options)
       arena_(*backend_),
       memory_(*backend_),
       meter_(*backend_, memory_) {
+    if (config_.dataset.train_images > 0) train_data_.keep_first(config_.dataset.train_images);
     print_environment(*backend_);
     fmt::print("data      {}: {} training and {} test images, {} classes\n", train_data_.name, train_data_.size(), test_data_.size(),
                train_data_.classes);

@@ -13,4 +13,11 @@ std::vector<float> normalisation_table(const Dataset& dataset) {
     return table;
 }
 
+void Dataset::keep_first(std::int64_t count) {
+    if (count >= size()) return;
+    const std::size_t image_bytes = images.size() / labels.size();
+    labels.resize(static_cast<std::size_t>(count));
+    images.resize(labels.size() * image_bytes);
+}
+
 }  // namespace mlkd

@@ -19,6 +19,7 @@ struct Dataset {
     std::array<float, 3> deviation{};
 
     std::int64_t size() const { return static_cast<std::int64_t>(labels.size()); }
+    void keep_first(std::int64_t count);  // images; no effect where there are no more
 };
 
 // (3, 256): entry [c][v] = (v / 255 - mean[c]) / deviation[c], what a byte v of channel c becomes as a network's input.
