@@ -1,10 +1,11 @@
-// Linked in place of engine/cuda/ by a build without CUDA.
+// Stands in for a CUDA backend, which this program does not have yet: its kernels compile for a GPU, but the vendor
+// operations of a GPU are missing.
 #include "engine/backend.h"
 
 namespace mlkd {
 
 std::unique_ptr<Backend> make_cuda_backend(std::string& why) {
-    why = "this build has no CUDA (configure with the preset 'cuda')";
+    why = "this version of mlkd computes on the CPU only";
     return nullptr;
 }
 
