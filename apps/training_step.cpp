@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "engine/dispatch.h"
+#include "engine/elementwise.h"
 #include "engine/error.h"
 
 namespace mlkd {
@@ -16,14 +18,20 @@ TrainingStep::TrainingStep(Backend& backend, StepArena& arena, Network& student,
       loss_(backend, losses),
       sgd_(sgd),
       memory_(backend),
-      lr_(memory_.allocate("learning rate", DType::f32, {1})),
+      lr_(memory_.allocate("learning rate", student.precision(), {1})),
       losses_(memory_.allocate("losses", DType::f32, {5})),
       counters_(memory_.allocate("accuracy", DType::f64, {accuracy_counter_count})),
       tape_(backend, arena) {
     MLKD_CHECK((teacher == nullptr) == (method_ == Method::none), "training step: a teacher belongs to distillation, and only to it");
+    MLKD_CHECK(teacher == nullptr || teacher->precision() == student.precision(), "training step: teacher and student differ in precision");
 }
 
-void TrainingStep::set_learning_rate(float lr) { backend_.copy_from_host(lr_.data, &lr, sizeof lr); }
+void TrainingStep::set_learning_rate(double lr) {
+    with_real_type(lr_.dtype, [&](auto zero) {
+        const auto value = static_cast<decltype(zero)>(lr);
+        backend_.copy_from_host(lr_.data, &value, sizeof value);
+    });
+}
 
 void TrainingStep::run(const Tensor& images, const Tensor& target) {
     run_without_update(images, target);
@@ -46,13 +54,25 @@ void TrainingStep::forward_backward(const Tensor& images, const Tensor& target) 
     Tensor teacher_logits;
     if (teacher_ != nullptr) {
         EvaluationPass evaluation{backend_, arena_};
-        teacher_logits = teacher_->evaluate(evaluation, images);
+        teacher_logits = in_f32("teacher logits f32", teacher_->evaluate(evaluation, images));
     }
+    const Tensor student_logits = in_f32("logits f32", student.value);
     tape_.contribute(*student.gradient, student.value, "logits", [&](const Tensor& dL_dlogits) {
-        loss_.forward_backward(arena_, losses_, dL_dlogits, student.value, teacher_logits, target);
+        if (dL_dlogits.dtype == DType::f32)
+            return loss_.forward_backward(arena_, losses_, dL_dlogits, student_logits, teacher_logits, target);
+        const Tensor rounded = arena_.allocate("grad logits f32", DType::f32, dL_dlogits.shape);
+        loss_.forward_backward(arena_, losses_, rounded, student_logits, teacher_logits, target);
+        convert(backend_.stream(), dL_dlogits, rounded);
     });
-    accumulate_accuracy(backend_.stream(), arena_, counters_, student.value.slice(0, target.dim(0)), target);
+    accumulate_accuracy(backend_.stream(), arena_, counters_, student_logits.slice(0, target.dim(0)), target);
     tape_.backward();
+}
+
+Tensor TrainingStep::in_f32(const std::string& name, const Tensor& logits) {
+    if (logits.dtype == DType::f32) return logits;
+    const Tensor rounded = arena_.allocate(name, DType::f32, logits.shape);
+    convert(backend_.stream(), rounded, logits);
+    return rounded;
 }
 
 }  // namespace mlkd

@@ -1,6 +1,7 @@
 #pragma once
 // One training step: student forward over all views, teacher forward, loss and its gradient, backward, SGD. Nothing in
-// it waits for the host or reads from it; losses and counts stay on the device until somebody asks.
+// it waits for the host or reads from it; losses and counts stay on the device until somebody asks. The loss is computed in
+// f32 whatever the precision of the networks.
 #include <string>
 
 #include "engine/sgd.h"
@@ -12,13 +13,14 @@ namespace mlkd {
 
 class TrainingStep {
 public:
-    // teacher: nullptr for Method::none; its fold() must have been called. The step arena is shared with others.
+    // teacher: nullptr for Method::none; of the student's precision; its fold() must have been called. The step arena is
+    // shared with others.
     TrainingStep(Backend& backend, StepArena& arena, Network& student, const Network* teacher, const DistillationConfig& losses,
                  const SgdSettings& sgd);
 
-    void set_learning_rate(float lr);
+    void set_learning_rate(double lr);
 
-    // images (V·B, 32, 32, 3) f32, weak view first; target (B) i32; both in device memory.
+    // images (V·B, 32, 32, 3) of the student's precision, weak view first; target (B) i32; both in device memory.
     void run(const Tensor& images, const Tensor& target);
     // The same without the update of the parameters.
     void run_without_update(const Tensor& images, const Tensor& target);
@@ -27,13 +29,14 @@ public:
     const Tensor& losses() const { return losses_; }
     // Since they were zeroed: correct top-1 and top-5 and summed cross entropy of the weak view (3) f64, see AccuracyCounter.
     const Tensor& counters() const { return counters_; }
-    // Of the last step: the student's logits (V·B, classes), valid until the arena's next step.
+    // Of the last step: the student's logits (V·B, classes) in its precision, valid until the arena's next step.
     const Tensor& logits() const { return logits_; }
 
     int views() const { return mlkd::views(method_); }
 
 private:
     void forward_backward(const Tensor& images, const Tensor& target);
+    Tensor in_f32(const std::string& name, const Tensor& logits);  // a copy in the step arena, or the tensor itself
 
     Backend& backend_;
     StepArena& arena_;
@@ -43,7 +46,7 @@ private:
     DistillationLoss loss_;
     SgdSettings sgd_;
     PersistentArena memory_;
-    Tensor lr_;      // (1)
+    Tensor lr_;        // (1) of the student's precision
     Tensor losses_;    // (5)
     Tensor counters_;  // (3)
     Tape tape_;

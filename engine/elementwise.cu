@@ -1,26 +1,26 @@
 #include "engine/elementwise.h"
 
-#include "engine/error.h"
+#include "engine/dispatch.h"
 
 namespace mlkd {
 namespace {
 
-struct AddTo {
-    float* sum;
-    const float* addend;
+template <class T> struct AddTo {
+    T* sum;
+    const T* addend;
     MLKD_HD void operator()(std::int64_t i) const { sum[i] += addend[i]; }
 };
 
-struct Copy {
-    float* to;
-    const float* from;
-    MLKD_HD void operator()(std::int64_t i) const { to[i] = from[i]; }
+template <class To, class From> struct Convert {
+    To* to;
+    const From* from;
+    MLKD_HD void operator()(std::int64_t i) const { to[i] = static_cast<To>(from[i]); }
 };
 
-struct Fill {
-    float* to;
+template <class T> struct Fill {
+    T* to;
     float value;
-    MLKD_HD void operator()(std::int64_t i) const { to[i] = value; }
+    MLKD_HD void operator()(std::int64_t i) const { to[i] = static_cast<T>(value); }
 };
 
 void require_same(const Tensor& a, const Tensor& b) {
@@ -31,16 +31,36 @@ void require_same(const Tensor& a, const Tensor& b) {
 
 void add_to(const Stream& stream, const Tensor& sum, const Tensor& addend) {
     require_same(sum, addend);
-    for_each_index(stream, sum.elements(), AddTo{sum.as<float>(), addend.as<float>()});
+    with_real_type(sum.dtype, [&](auto zero) {
+        using T = decltype(zero);
+        for_each_index(stream, sum.elements(), AddTo<T>{sum.as<T>(), addend.as<T>()});
+    });
 }
 
 void copy(const Stream& stream, const Tensor& to, const Tensor& from) {
     require_same(to, from);
-    for_each_index(stream, to.elements(), Copy{to.as<float>(), from.as<float>()});
+    with_real_type(to.dtype, [&](auto zero) {
+        using T = decltype(zero);
+        for_each_index(stream, to.elements(), Convert<T, T>{to.as<T>(), from.as<T>()});
+    });
+}
+
+void convert(const Stream& stream, const Tensor& to, const Tensor& from) {
+    require_same(to, from);
+    with_real_type(to.dtype, [&](auto to_zero) {
+        with_real_type(from.dtype, [&](auto from_zero) {
+            using To = decltype(to_zero);
+            using From = decltype(from_zero);
+            for_each_index(stream, to.elements(), Convert<To, From>{to.as<To>(), from.as<From>()});
+        });
+    });
 }
 
 void fill(const Stream& stream, const Tensor& to, float value) {
-    for_each_index(stream, to.elements(), Fill{to.as<float>(), value});
+    with_real_type(to.dtype, [&](auto zero) {
+        using T = decltype(zero);
+        for_each_index(stream, to.elements(), Fill<T>{to.as<T>(), value});
+    });
 }
 
 }  // namespace mlkd

@@ -1,5 +1,5 @@
 #pragma once
-// Element-wise kernels on float32 tensors of one shape. Outputs come first.
+// Element-wise kernels on tensors of one shape, f32 or f64; but for convert() of one type. Outputs come first.
 #include "engine/launch.h"
 #include "engine/tensor.h"
 
@@ -7,6 +7,7 @@ namespace mlkd {
 
 void add_to(const Stream& stream, const Tensor& sum, const Tensor& addend);  // sum += addend
 void copy(const Stream& stream, const Tensor& to, const Tensor& from);       // to = from
+void convert(const Stream& stream, const Tensor& to, const Tensor& from);    // to = from, each of its own type
 void fill(const Stream& stream, const Tensor& to, float value);              // to = value
 
 }  // namespace mlkd

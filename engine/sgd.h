@@ -8,11 +8,12 @@
 namespace mlkd {
 
 struct SgdSettings {
-    float momentum = 0.9f;
-    float weight_decay = 5e-4f;
+    double momentum = 0.9;
+    double weight_decay = 5e-4;
 };
 
-// values, momenta, gradients (elements) f32. lr (1) f32 lies in device memory: a step does not depend on the host.
+// values, momenta, gradients (elements), lr (1): all f32, or all f64. lr lies in device memory: a step does not depend on
+// the host.
 void sgd_step(const Stream& stream, const Tensor& values, const Tensor& momenta, const Tensor& gradients, const Tensor& lr,
               const SgdSettings& settings);
 

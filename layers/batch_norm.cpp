@@ -17,27 +17,28 @@ Variable BatchNorm::forward(TrainingPass& pass, const Variable& x, const Variabl
     const int views = pass.views;
     const Stream stream = pass.backend.stream();
     const auto per_view = [&](const char* what) {  // (views, C)
-        return pass.arena.allocate(name_ + what, DType::f32, {views, channels_});
+        return pass.arena.allocate(name_ + what, weight_.variable.value.dtype, {views, channels_});
     };
     const Tensor y = pass.arena.allocate(name_, x.value.dtype, x.value.shape);
     const Tensor mean = per_view(" mean"), inverse_deviation = per_view(" inverse deviation");
     {
         StepArena::Scope scope(pass.arena);
-        const Tensor partials = pass.arena.allocate(name_ + " partials", DType::f32, batch_norm_partials_shape(x.value.shape, views));
+        const Tensor partials = pass.arena.allocate(name_ + " partials", mean.dtype, batch_norm_partials_shape(x.value.shape, views));
         batch_norm_statistics(stream, mean, inverse_deviation, running_mean_.tensor, running_variance_.tensor, partials, x.value, views,
                               updates_per_pass_);
     }
-    batch_norm_apply(stream, y, x.value, mean, inverse_deviation, weight_.variable.value, bias_.variable.value, residual.value, relu, views);
+    batch_norm_apply(stream, y, x.value, mean, inverse_deviation, weight_.variable.value, bias_.variable.value, residual.value, relu,
+                     views);
 
     const Variable out = pass.tape.variable(y);
     pass.tape.record(name_, [this, stream, views, &arena = pass.arena, &tape = pass.tape, x, residual, out, mean, inverse_deviation, relu] {
         const Tensor& dL_dy = out.gradient->tensor;
-        const Tensor mean_dz = arena.allocate(name_ + " mean dz", DType::f32, mean.shape);
-        const Tensor mean_dz_xhat = arena.allocate(name_ + " mean dz xhat", DType::f32, mean.shape);
+        const Tensor mean_dz = arena.allocate(name_ + " mean dz", mean.dtype, mean.shape);
+        const Tensor mean_dz_xhat = arena.allocate(name_ + " mean dz xhat", mean.dtype, mean.shape);
         tape.contribute(*weight_.variable.gradient, weight_.variable.value, name_ + ".weight", [&](const Tensor& dL_dgamma) {
             tape.contribute(*bias_.variable.gradient, bias_.variable.value, name_ + ".bias", [&](const Tensor& dL_dbeta) {
                 StepArena::Scope scope(arena);
-                const Tensor partials = arena.allocate(name_ + " partials", DType::f32, batch_norm_partials_shape(x.value.shape, views));
+                const Tensor partials = arena.allocate(name_ + " partials", mean.dtype, batch_norm_partials_shape(x.value.shape, views));
                 batch_norm_backward_sums(stream, dL_dgamma, dL_dbeta, mean_dz, mean_dz_xhat, partials, dL_dy, out.value, x.value, mean,
                                          inverse_deviation, relu, views);
             });

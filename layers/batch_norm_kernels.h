@@ -3,13 +3,14 @@
 //     y = relu(gamma · (x − mean) / sqrt(variance + epsilon) + beta + residual)
 // over tensors (N, H, W, C), with the mean and biased variance of each view's part of the batch. Three launches
 // forward or backward: partial sums over chunks of pixels, one merge in fixed order, one pass over the tensor.
+// All tensors of a call have one type, f32 or f64.
 #include "engine/launch.h"
 #include "engine/tensor.h"
 
 namespace mlkd {
 
-constexpr float batch_norm_epsilon = 1e-5f;
-constexpr float batch_norm_momentum = 0.1f;
+template <class T> constexpr T batch_norm_epsilon = static_cast<T>(1e-5);
+template <class T> constexpr T batch_norm_momentum = static_cast<T>(0.1);
 
 // Scratch that the caller provides: (views, chunks, 2, C).
 Shape batch_norm_partials_shape(const Shape& x, int views);

@@ -24,8 +24,8 @@ public:
     // Takes the parameters and running statistics as they are now; memory comes from `arena` the first time.
     void fold(Backend& backend, PersistentArena& arena) {
         if (folded_w_.empty()) {
-            folded_w_ = arena.allocate(conv_.site().name + " folded", DType::f32, conv_.weight().shape);
-            folded_bias_ = arena.allocate(conv_.site().name + " folded bias", DType::f32, {norm_.channels()});
+            folded_w_ = arena.allocate(conv_.site().name + " folded", conv_.weight().variable.value.dtype, conv_.weight().shape);
+            folded_bias_ = arena.allocate(conv_.site().name + " folded bias", folded_w_.dtype, {norm_.channels()});
         }
         norm_.fold(backend, folded_w_, folded_bias_, conv_.weight().variable.value);
     }

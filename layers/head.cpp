@@ -14,8 +14,9 @@ PooledLinear::PooledLinear(ParameterStore& store, const std::string& name, int c
 Variable PooledLinear::forward(TrainingPass& pass, const Variable& x) const {
     const Stream stream = pass.backend.stream();
     const std::int64_t batch = x.value.dim(0);
-    const Tensor logits = pass.arena.allocate(name_, DType::f32, {batch, classes_});
-    const Tensor pooled = pass.arena.allocate(name_ + " pooled", DType::f32, {batch, channels_});
+    const DType dtype = weight_.variable.value.dtype;
+    const Tensor logits = pass.arena.allocate(name_, dtype, {batch, classes_});
+    const Tensor pooled = pass.arena.allocate(name_ + " pooled", dtype, {batch, channels_});
     mean_over_pixels(stream, pooled, x.value);
     pass.backend.matmul(logits, pooled, Transpose::no, weight_.variable.value, Transpose::yes);
     add_bias(stream, logits, bias_.variable.value);
@@ -28,7 +29,7 @@ Variable PooledLinear::forward(TrainingPass& pass, const Variable& x) const {
         });
         tape.contribute(*bias_.variable.gradient, bias_.variable.value, name_ + ".bias",
                         [&](const Tensor& dL_dbias) { sum_over_batch(stream, dL_dbias, dL_dlogits); });
-        const Tensor dL_dpooled = arena.allocate("grad " + name_ + " pooled", DType::f32, pooled.shape);
+        const Tensor dL_dpooled = arena.allocate("grad " + name_ + " pooled", pooled.dtype, pooled.shape);
         backend.matmul(dL_dpooled, dL_dlogits, Transpose::no, weight_.variable.value, Transpose::no);
         tape.contribute(*x.gradient, x.value, name_, [&](const Tensor& dL_dx) { mean_over_pixels_backward(stream, dL_dx, dL_dpooled); });
     });
@@ -37,7 +38,7 @@ Variable PooledLinear::forward(TrainingPass& pass, const Variable& x) const {
 
 void PooledLinear::evaluate(EvaluationPass& pass, const Tensor& logits, const Tensor& x) const {
     StepArena::Scope scope(pass.arena);
-    const Tensor pooled = pass.arena.allocate(name_ + " pooled", DType::f32, {x.dim(0), channels_});
+    const Tensor pooled = pass.arena.allocate(name_ + " pooled", weight_.variable.value.dtype, {x.dim(0), channels_});
     mean_over_pixels(pass.backend.stream(), pooled, x);
     pass.backend.matmul(logits, pooled, Transpose::no, weight_.variable.value, Transpose::yes);
     add_bias(pass.backend.stream(), logits, bias_.variable.value);

@@ -1,5 +1,5 @@
 #pragma once
-// Kernels of the network's head. Outputs come first.
+// Kernels of the network's head. Outputs come first; all tensors of a call have one type, f32 or f64.
 #include "engine/launch.h"
 #include "engine/tensor.h"
 

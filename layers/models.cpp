@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <functional>
 
+#include "engine/dispatch.h"
 #include "engine/error.h"
 #include "engine/nearest.h"
 #include "layers/network.h"
@@ -15,18 +16,19 @@ namespace {
 
 struct Model {
     std::string name;
-    std::function<std::unique_ptr<Network>(Backend&, const std::string&, int classes, Role)> make;
+    std::function<std::unique_ptr<Network>(Backend&, const std::string&, int classes, Role, DType precision)> make;
 };
 
 Model resnet(const std::string& suffix, int depth, const std::array<int, 4>& widths) {
-    return {"resnet" + suffix, [depth, widths](Backend& backend, const std::string& name, int classes, Role role) {
-                return std::make_unique<ResNet>(backend, name, depth, widths, classes, role);
+    return {"resnet" + suffix, [depth, widths](Backend& backend, const std::string& name, int classes, Role role, DType precision) {
+                return std::make_unique<ResNet>(backend, name, depth, widths, classes, role, precision);
             }};
 }
 
 Model wide(int depth, int factor) {
-    return {fmt::format("wrn_{}_{}", depth, factor), [depth, factor](Backend& backend, const std::string& name, int classes, Role role) {
-                return std::make_unique<WideResNet>(backend, name, depth, factor, classes, role);
+    return {fmt::format("wrn_{}_{}", depth, factor),
+            [depth, factor](Backend& backend, const std::string& name, int classes, Role role, DType precision) {
+                return std::make_unique<WideResNet>(backend, name, depth, factor, classes, role, precision);
             }};
 }
 
@@ -54,10 +56,11 @@ const std::vector<std::string>& network_names() {
     return names;
 }
 
-std::unique_ptr<Network> make_network(Backend& backend, const std::string& name, int classes, Role role) {
+std::unique_ptr<Network> make_network(Backend& backend, const std::string& name, int classes, Role role, DType precision) {
     if (classes < 2) throw UsageError(fmt::format("model {}: needs at least 2 classes, got {}", name, classes));
+    if (!is_real(precision)) throw UsageError(fmt::format("model {}: computes in f32 or f64, not in {}", name, name_of(precision)));
     for (const Model& model : models())
-        if (model.name == name) return model.make(backend, name, classes, role);
+        if (model.name == name) return model.make(backend, name, classes, role, precision);
     throw UsageError(fmt::format("unknown model '{}'; did you mean '{}'? (mlkd models lists all)", name, nearest(name, network_names())));
 }
 

@@ -5,13 +5,15 @@
 namespace mlkd {
 
 Variable Network::forward(TrainingPass& pass, const Tensor& images) {
+    require_precision(images);
     parameters_.begin_step();
     parameters_.batches_tracked += pass.views;
     return forward_layers(pass, Variable{images});
 }
 
 Tensor Network::evaluate(EvaluationPass& pass, const Tensor& images) const {
-    const Tensor logits = pass.arena.allocate(name_ + " logits", DType::f32, {images.dim(0), classes_});
+    require_precision(images);
+    const Tensor logits = pass.arena.allocate(name_ + " logits", precision_, {images.dim(0), classes_});
     StepArena::Scope scope(pass.arena);
     evaluate_layers(pass, logits, images);
     return logits;
@@ -28,7 +30,12 @@ void Network::finish(Backend& backend, Role role, std::vector<ConvolutionSite> s
     arena_ = std::make_unique<PersistentArena>(backend);
     sites_ = std::move(sites);
     head_flop_ = head_flop;
-    parameters_.allocate(backend, *arena_, role == Role::trained);
+    parameters_.allocate(backend, *arena_, role == Role::trained, precision_);
+}
+
+void Network::require_precision(const Tensor& images) const {
+    if (images.dtype != precision_)
+        throw Error("network " + name_ + " computes in " + name_of(precision_) + ", its images are " + name_of(images.dtype));
 }
 
 }  // namespace mlkd

@@ -16,7 +16,7 @@ class Network {
 public:
     virtual ~Network() = default;
 
-    // Logits (N, classes) of images (N, 32, 32, 3), recorded on the tape. Updates the running statistics.
+    // Logits (N, classes) of images (N, 32, 32, 3), both of the network's precision, recorded on the tape. Updates the running statistics.
     Variable forward(TrainingPass& pass, const Tensor& images);
     // Logits in evaluation mode, with the batch norms as of the last fold(). The result lies in the step arena.
     Tensor evaluate(EvaluationPass& pass, const Tensor& images) const;
@@ -27,11 +27,12 @@ public:
     const ParameterStore& parameters() const { return parameters_; }
     const std::string& name() const { return name_; }
     int classes() const { return classes_; }
+    DType precision() const { return precision_; }
     const std::vector<ConvolutionSite>& convolutions() const { return sites_; }
     double flop_per_image() const;  // forward: convolutions and the linear layer, 2 per multiply-add
 
 protected:
-    Network(std::string name, int classes) : name_(std::move(name)), classes_(classes) {}
+    Network(std::string name, int classes, DType precision) : name_(std::move(name)), classes_(classes), precision_(precision) {}
 
     virtual Variable forward_layers(TrainingPass& pass, const Variable& images) = 0;
     virtual void evaluate_layers(EvaluationPass& pass, const Tensor& logits, const Tensor& images) const = 0;
@@ -45,13 +46,18 @@ protected:
 private:
     std::string name_;
     int classes_;
+    DType precision_;
     std::vector<ConvolutionSite> sites_;
     double head_flop_ = 0;
+
+    void require_precision(const Tensor& images) const;
 };
 
 // The names that make_network knows, smallest first within a family.
 const std::vector<std::string>& network_names();
 // Throws UsageError naming the nearest known name. Parameters are unset: initialise() or set_state() them.
-std::unique_ptr<Network> make_network(Backend& backend, const std::string& name, int classes, Role role);
+// precision: the type of parameters, gradients, running statistics and activations. f64 is the reference precision: the same
+// program without roundings that matter, several times slower.
+std::unique_ptr<Network> make_network(Backend& backend, const std::string& name, int classes, Role role, DType precision = DType::f32);
 
 }  // namespace mlkd

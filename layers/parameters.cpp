@@ -8,6 +8,7 @@
 #include <span>
 #include <string_view>
 
+#include "engine/dispatch.h"
 #include "engine/error.h"
 #include "engine/philox.h"
 
@@ -80,17 +81,17 @@ Buffer& ParameterStore::add_buffer(const std::string& name, const Shape& shape, 
     return buffers_.emplace_back(Buffer{name, shape, initial, updates_per_pass, {}});
 }
 
-void ParameterStore::allocate(Backend& backend, PersistentArena& arena, bool with_training) {
+void ParameterStore::allocate(Backend& backend, PersistentArena& arena, bool with_training, DType precision) {
     MLKD_CHECK(backend_ == nullptr, "parameters: allocated twice");
     backend_ = &backend;
     std::int64_t total = 0, statistics = 0;
     for (const Parameter& parameter : parameters_) total += aligned(parameter.shape.elements());
     for (const Buffer& buffer : buffers_) statistics += aligned(buffer.shape.elements());
-    values_ = arena.allocate("parameters", DType::f32, {total});
-    statistics_ = arena.allocate("running statistics", DType::f32, {statistics});
+    values_ = arena.allocate("parameters", precision, {total});
+    statistics_ = arena.allocate("running statistics", precision, {statistics});
     if (with_training) {
-        gradients_ = arena.allocate("gradients", DType::f32, {total});
-        momenta_ = arena.allocate("momenta", DType::f32, {total});
+        gradients_ = arena.allocate("gradients", precision, {total});
+        momenta_ = arena.allocate("momenta", precision, {total});
     }
     std::int64_t offset = 0;
     for (Parameter& parameter : parameters_) {
@@ -128,26 +129,31 @@ std::int64_t ParameterStore::trainable_elements() const {
 }
 
 std::vector<float> ParameterStore::in_pytorch_order(const Tensor& tensor) const {
-    std::vector<float> ours(static_cast<std::size_t>(tensor.elements())), theirs(ours.size());
-    backend_->copy_to_host(ours.data(), tensor.data, tensor.bytes());
-    for_each_element(tensor.shape, [&](std::int64_t our, std::int64_t their) {
-        theirs[static_cast<std::size_t>(their)] = ours[static_cast<std::size_t>(our)];
+    std::vector<float> theirs(static_cast<std::size_t>(tensor.elements()));
+    with_real_type(tensor.dtype, [&](auto zero) {
+        std::vector<decltype(zero)> ours(theirs.size());
+        backend_->copy_to_host(ours.data(), tensor.data, tensor.bytes());
+        for_each_element(tensor.shape, [&](std::int64_t our, std::int64_t their) {
+            theirs[static_cast<std::size_t>(their)] = static_cast<float>(ours[static_cast<std::size_t>(our)]);
+        });
     });
     return theirs;
 }
 
 void ParameterStore::from_pytorch_order(const Tensor& tensor, const std::vector<float>& theirs) {
     MLKD_CHECK(static_cast<std::int64_t>(theirs.size()) == tensor.elements(), "parameters: wrong number of elements");
-    std::vector<float> ours(theirs.size());
-    for_each_element(tensor.shape, [&](std::int64_t our, std::int64_t their) {
-        ours[static_cast<std::size_t>(our)] = theirs[static_cast<std::size_t>(their)];
+    with_real_type(tensor.dtype, [&](auto zero) {
+        std::vector<decltype(zero)> ours(theirs.size());
+        for_each_element(tensor.shape, [&](std::int64_t our, std::int64_t their) {
+            ours[static_cast<std::size_t>(our)] = theirs[static_cast<std::size_t>(their)];
+        });
+        backend_->copy_from_host(tensor.data, ours.data(), tensor.bytes());
     });
-    backend_->copy_from_host(tensor.data, ours.data(), tensor.bytes());
 }
 
 Tensor ParameterStore::part_of(const Tensor& block, const Parameter& parameter) const {
-    const auto offset = parameter.variable.value.as<float>() - values_.as<float>();
-    return block.slice(offset, parameter.shape.elements()).reshaped(parameter.shape);
+    const auto bytes = static_cast<const std::byte*>(parameter.variable.value.data) - static_cast<const std::byte*>(values_.data);
+    return block.slice(bytes / static_cast<std::int64_t>(size_of(values_.dtype)), parameter.shape.elements()).reshaped(parameter.shape);
 }
 
 std::map<std::string, HostTensor> ParameterStore::state() const {

@@ -43,8 +43,8 @@ public:
     Buffer& add_buffer(const std::string& name, const Shape& shape, Initial initial, int updates_per_pass = 1);
 
     // Gives every entry its memory; with_training: gradients and momenta too (a teacher needs none). Call once, after
-    // the last add.
-    void allocate(Backend& backend, PersistentArena& arena, bool with_training);
+    // the last add. precision: f32 or f64, of every block.
+    void allocate(Backend& backend, PersistentArena& arena, bool with_training, DType precision = DType::f32);
     // Draws every entry from Philox(seed): a function of the seed and the entry's place alone.
     void initialise(std::uint64_t seed);
     // Forgets which gradients have been touched: call at the start of a step.
@@ -65,13 +65,13 @@ public:
     // How many training batches have passed: PyTorch's num_batches_tracked of a batch norm with one update a pass.
     std::int64_t batches_tracked = 0;
 
-    // The state under PyTorch's names, shapes (filters O, I, H, W) and order of elements.
+    // The state under PyTorch's names, shapes (filters O, I, H, W) and order of elements; f32 whatever the precision.
     std::map<std::string, HostTensor> state() const;
     // Sets the state. Accepts entries behind the prefixes module., student., module.student. and without
     // num_batches_tracked; `origin` names the file in the Error about a missing, surplus or misshapen entry.
     void set_state(const std::map<std::string, HostTensor>& state, const std::string& origin);
 
-    // An entry's elements in PyTorch's order, and back: for parameters, gradients and momenta alike.
+    // An entry's elements in PyTorch's order, rounded to f32, and back: for parameters, gradients and momenta alike.
     std::vector<float> in_pytorch_order(const Tensor& tensor) const;
     void from_pytorch_order(const Tensor& tensor, const std::vector<float>& elements);
     // The part of a whole block (values, gradients, momenta) that belongs to a parameter.

@@ -32,8 +32,9 @@ Tensor BasicBlock::evaluate(EvaluationPass& pass, const Tensor& x) const {
     return y;
 }
 
-ResNet::ResNet(Backend& backend, const std::string& name, int depth, const std::array<int, 4>& widths, int classes, Role role)
-    : Network(name, classes), stem_(parameters_, "conv1", "bn1", 3, widths[0], 3, 1, 32) {
+ResNet::ResNet(Backend& backend, const std::string& name, int depth, const std::array<int, 4>& widths, int classes, Role role,
+               DType precision)
+    : Network(name, classes, precision), stem_(parameters_, "conv1", "bn1", 3, widths[0], 3, 1, 32) {
     MLKD_CHECK((depth - 2) % 6 == 0, "resnet: depth must be 6n + 2");
     std::vector<ConvolutionSite> sites{stem_.site()};
     int in = widths[0], extent = 32;

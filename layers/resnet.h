@@ -33,7 +33,8 @@ private:
 class ResNet : public Network {
 public:
     // depth = 6n + 2 for n blocks a stage; widths of the stem and the three stages.
-    ResNet(Backend& backend, const std::string& name, int depth, const std::array<int, 4>& widths, int classes, Role role);
+    ResNet(Backend& backend, const std::string& name, int depth, const std::array<int, 4>& widths, int classes, Role role,
+           DType precision);
     void fold() override;
 
 protected:

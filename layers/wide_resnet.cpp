@@ -52,8 +52,8 @@ Tensor WideBlock::evaluate(EvaluationPass& pass, const Tensor& x) const {
     return y;
 }
 
-WideResNet::WideResNet(Backend& backend, const std::string& name, int depth, int factor, int classes, Role role)
-    : Network(name, classes), stem_(parameters_, "conv1", 3, 16, 3, 1, 32) {
+WideResNet::WideResNet(Backend& backend, const std::string& name, int depth, int factor, int classes, Role role, DType precision)
+    : Network(name, classes, precision), stem_(parameters_, "conv1", 3, 16, 3, 1, 32) {
     MLKD_CHECK((depth - 4) % 6 == 0, "wide resnet: depth must be 6n + 4");
     std::vector<ConvolutionSite> sites{stem_.site()};
     int in = 16, extent = 32;

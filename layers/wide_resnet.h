@@ -39,7 +39,7 @@ private:
 class WideResNet : public Network {
 public:
     // depth = 6n + 4 for n blocks a stage; widths 16, 16·factor, 32·factor, 64·factor.
-    WideResNet(Backend& backend, const std::string& name, int depth, int factor, int classes, Role role);
+    WideResNet(Backend& backend, const std::string& name, int depth, int factor, int classes, Role role, DType precision);
     void fold() override;
 
 protected:

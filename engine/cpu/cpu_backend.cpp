@@ -7,6 +7,8 @@
 #include <cstring>
 #include <fstream>
 
+#include "engine/cpu/reference_convolution.h"
+#include "engine/cpu/reference_gemm.h"
 #include "engine/error.h"
 
 namespace mlkd {
@@ -58,10 +60,10 @@ ConvolutionProblem problem_of(Direction direction, const Tensor& y, const Tensor
             .relu = epilogue.relu};
 }
 
-float* optional_address(const Tensor& tensor, const Shape& expected, const char* name) {
+template <class T> T* optional_address(const Tensor& tensor, const Shape& expected, const char* name) {
     if (tensor.empty()) return nullptr;
     MLKD_CHECK(tensor.shape == expected, std::string("convolution: ") + name + " " + tensor.shape.text() + " should be " + expected.text());
-    return tensor.as<float>();
+    return tensor.as<T>();
 }
 
 }  // namespace
@@ -97,21 +99,29 @@ void CpuBackend::convolution_forward(const Tensor& y, const Tensor& x, const Ten
                                      const Epilogue& epilogue) {
     MLKD_CHECK(epilogue.residual.empty() || epilogue.residual.data != y.data, "convolution: the residual must not be the result");
     const ConvolutionProblem problem = problem_of(Direction::forward, y, x, w, convolution, epilogue);
+    if (x.dtype == DType::f64)
+        return reference::convolution_forward(y.as<double>(), x.as<double>(), w.as<double>(), problem,
+                                              optional_address<double>(epilogue.bias, Shape{problem.k}, "bias"),
+                                              optional_address<double>(epilogue.residual, y.shape, "residual"));
     convolutions_.run(problem, {.x = x.as<float>(),
                                 .w = w.as<float>(),
                                 .y = y.as<float>(),
-                                .bias = optional_address(epilogue.bias, Shape{problem.k}, "bias"),
-                                .residual = optional_address(epilogue.residual, y.shape, "residual")});
+                                .bias = optional_address<float>(epilogue.bias, Shape{problem.k}, "bias"),
+                                .residual = optional_address<float>(epilogue.residual, y.shape, "residual")});
 }
 
 void CpuBackend::convolution_backward_data(const Tensor& dL_dx, const Tensor& dL_dy, const Tensor& w, const Convolution& convolution) {
-    convolutions_.run(problem_of(Direction::backward_data, dL_dy, dL_dx, w, convolution),
-                      {.x = dL_dx.as<float>(), .w = w.as<float>(), .y = dL_dy.as<float>()});
+    const ConvolutionProblem problem = problem_of(Direction::backward_data, dL_dy, dL_dx, w, convolution);
+    if (dL_dy.dtype == DType::f64)
+        return reference::convolution_backward_data(dL_dx.as<double>(), dL_dy.as<double>(), w.as<double>(), problem);
+    convolutions_.run(problem, {.x = dL_dx.as<float>(), .w = w.as<float>(), .y = dL_dy.as<float>()});
 }
 
 void CpuBackend::convolution_backward_filter(const Tensor& dL_dw, const Tensor& x, const Tensor& dL_dy, const Convolution& convolution) {
-    convolutions_.run(problem_of(Direction::backward_filter, dL_dy, x, dL_dw, convolution),
-                      {.x = x.as<float>(), .w = dL_dw.as<float>(), .y = dL_dy.as<float>()});
+    const ConvolutionProblem problem = problem_of(Direction::backward_filter, dL_dy, x, dL_dw, convolution);
+    if (dL_dy.dtype == DType::f64)
+        return reference::convolution_backward_filter(dL_dw.as<double>(), x.as<double>(), dL_dy.as<double>(), problem);
+    convolutions_.run(problem, {.x = x.as<float>(), .w = dL_dw.as<float>(), .y = dL_dy.as<float>()});
 }
 
 void CpuBackend::matmul(const Tensor& c, const Tensor& a, Transpose transpose_a, const Tensor& b, Transpose transpose_b, float alpha,
@@ -129,6 +139,8 @@ void CpuBackend::matmul(const Tensor& c, const Tensor& a, Transpose transpose_a,
                       (rank == 2 || (a.dim(0) == batch && b.dim(0) == batch));
     MLKD_CHECK(fits, "matrix product: shapes do not fit: " + shapes);
     MLKD_CHECK(batch * m * n * k > 0, "matrix product: nothing to do for " + shapes);
+    if (c.dtype == DType::f64)
+        return reference::matmul(c.as<double>(), a.as<double>(), b.as<double>(), batch, m, n, k, ta, tb, alpha, beta);
     matmuls_.run({.batch = batch, .m = m, .n = n, .k = k, .transpose_a = ta, .transpose_b = tb, .alpha = alpha, .beta = beta},
                  c.as<float>(), a.as<float>(), b.as<float>());
 }

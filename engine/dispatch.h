@@ -1,0 +1,26 @@
+#pragma once
+// From a tensor's element type, known when the program runs, to a C++ type, known when it is compiled: the one place that
+// lists the types in which networks compute.
+#include <string>
+
+#include "engine/error.h"
+#include "engine/tensor.h"
+
+namespace mlkd {
+
+// Whether networks compute in this type: float32, or float64 as the reference precision.
+constexpr bool is_real(DType dtype) { return dtype == DType::f32 || dtype == DType::f64; }
+
+// Calls work(zero), where zero is the 0 of the C++ type of `dtype`:
+//
+//     with_real_type(x.dtype, [&](auto zero) {
+//         using T = decltype(zero);
+//         for_each_index(stream, x.elements(), Scale<T>{x.as<T>()});
+//     });
+template <class Work> void with_real_type(DType dtype, const Work& work) {
+    if (dtype == DType::f32) return work(float{});
+    if (dtype == DType::f64) return work(double{});
+    throw Error(std::string("networks compute in f32 or f64, not in ") + name_of(dtype));
+}
+
+}  // namespace mlkd
