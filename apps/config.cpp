@@ -98,7 +98,8 @@ template <class E, std::size_t N> void read_name(E& out, const EnumName<E> (&nam
         out = name.value;
         return;
     }
-    fail(setting, fmt::format("unknown {}; did you mean \"{}\"? Allowed: {}", in_quotes(text), nearest(text, known), fmt::join(known, ", ")));
+    fail(setting,
+         fmt::format("unknown {}; did you mean \"{}\"? Allowed: {}", in_quotes(text), nearest(text, known), fmt::join(known, ", ")));
 }
 void read(Method& out, const Setting& setting) { read_name(out, method_names, setting); }
 void read(Divergence& out, const Setting& setting) { read_name(out, divergence_names, setting); }
@@ -188,7 +189,7 @@ std::string config_hash(const Config& config) {
     const Method method = config.distiller.type;
     const auto matters = [&](const std::string& key) {
         if (key.starts_with("solver.") || key == "distiller.type" || key == "distiller.student") return true;
-        if (key == "dataset.type" || key == "dataset.test.batch_size") return true;
+        if (key == "dataset.type" || key == "dataset.train_images" || key == "dataset.test.batch_size") return true;
         if (key.starts_with("distiller.teacher")) return method != Method::none;
         if (key.starts_with("kd.")) return method == Method::kd;
         if (key.starts_with("mlkd.")) return method == Method::mlkd || method == Method::mlkd_official;
@@ -197,7 +198,8 @@ std::string config_hash(const Config& config) {
     std::uint64_t hash = 0xcbf29ce484222325;  // FNV-1a, 64 bits
     for_each_key(config, [&](const char* key, const auto& value, const auto&) {
         if (!matters(key)) return;
-        for (const char c : fmt::format("{}={}\n", key, json_of(value).dump())) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+        for (const char c : fmt::format("{}={}\n", key, json_of(value).dump()))
+            hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
     });
     return fmt::format("{:016x}", hash);
 }
@@ -226,14 +228,16 @@ DistillationConfig distillation_config(const Config& config) {
 }
 
 double learning_rate(const Config::Solver& solver, int epoch) {
-    const auto passed = std::count_if(solver.lr_decay_stages.begin(), solver.lr_decay_stages.end(), [&](int stage) { return epoch > stage; });
+    const auto passed =
+        std::count_if(solver.lr_decay_stages.begin(), solver.lr_decay_stages.end(), [&](int stage) { return epoch > stage; });
     return solver.lr * std::pow(solver.lr_decay_rate, static_cast<double>(passed));
 }
 
 std::string output_folder(const Config& config) {
     if (!config.output.empty()) return config.output;
     const Config::Experiment& experiment = config.experiment;
-    return config.log.prefix + "/" + file_name_of(experiment.project) + "/" + file_name_of(experiment.name.empty() ? experiment.tag : experiment.name);
+    return config.log.prefix + "/" + file_name_of(experiment.project) + "/" +
+           file_name_of(experiment.name.empty() ? experiment.tag : experiment.name);
 }
 
 std::vector<std::string> config_keys() {

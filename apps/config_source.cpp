@@ -144,7 +144,8 @@ private:
             const std::string place = lines.empty() ? path_ : fmt::format("{}:{}", path_, lines.back());
             if (lines.size() > 1) throw UsageError(fmt::format("{}: {}: occurs twice, first in line {}", place, key, lines.front()));
             if (kind_of_(key) == KeyKind::section) {
-                if (!value.is_object()) throw UsageError(fmt::format("{}: {}: expected a section {{...}}, got {}", place, key, describe(value)));
+                if (!value.is_object())
+                    throw UsageError(fmt::format("{}: {}: expected a section {{...}}, got {}", place, key, describe(value)));
                 visit(value, key + ".");
             } else {
                 settings_.push_back({key, value, place, ""});

@@ -18,8 +18,8 @@ struct Setting {
 enum class KeyKind { unknown, section, key };
 using KeyKindOf = std::function<KeyKind(const std::string& dotted)>;
 
-// The settings of a file; "solver.lr" may be written with its dot, too. Throws UsageError with file:line:column for bad syntax, and with file:line for a
-// key that occurs twice, or a section that is not an object.
+// The settings of a file; "solver.lr" may be written with its dot, too. Throws UsageError with file:line:column for bad syntax, and with
+// file:line for a key that occurs twice, or a section that is not an object.
 std::vector<Setting> settings_of_file(const std::string& path, const KeyKindOf& kind_of);
 
 // The setting of one argument. Throws UsageError where it has no '='.

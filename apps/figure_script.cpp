@@ -40,7 +40,9 @@ std::string text(const std::string& value) {
 
 std::string tick_list(const Figure& figure) {
     std::string out;
-    const auto add = [&](const std::string& name, std::int64_t at) { out += fmt::format("{}{} {}", out.empty() ? "" : ", ", text(name), at); };
+    const auto add = [&](const std::string& name, std::int64_t at) {
+        out += fmt::format("{}{} {}", out.empty() ? "" : ", ", text(name), at);
+    };
     if (!figure.ticks.empty()) {
         for (std::size_t i = 0; i < figure.ticks.size(); ++i) add(figure.ticks[i], static_cast<std::int64_t>(i));
         return out;
@@ -87,10 +89,12 @@ std::string panel_commands(const Figure& figure, const Layout& layout, int index
     const bool lowest = index + layout.columns >= static_cast<int>(figure.panels.size());
     std::string out = fmt::format("    set lmargin at screen {:.5f}; set rmargin at screen {:.5f}\n", layout.x(column),
                                   layout.x(column) + layout.panel_width());
-    out += fmt::format("    set bmargin at screen {:.5f}; set tmargin at screen {:.5f}\n", layout.y(row), layout.y(row) + layout.panel_height());
+    out += fmt::format("    set bmargin at screen {:.5f}; set tmargin at screen {:.5f}\n", layout.y(row),
+                       layout.y(row) + layout.panel_height());
     out += fmt::format("    set label 1 {} at graph 0.5, 1.125 center noenhanced font ',15'\n", text(panel.label));
     out += fmt::format("    set label 2 {} at graph 0.5, 1.045 center font ',12'\n", text(mean));
-    out += column == 0 ? fmt::format("    set ylabel {} noenhanced\n    set ytics ({}) out nomirror noenhanced\n", text(figure.axis), tick_list(figure))
+    out += column == 0 ? fmt::format("    set ylabel {} noenhanced\n    set ytics ({}) out nomirror noenhanced\n", text(figure.axis),
+                                     tick_list(figure))
                        : "    unset ylabel\n    unset ytics\n";
     out += lowest ? fmt::format("    set xlabel {} noenhanced\n", text(figure.axis)) : "    unset xlabel\n";
     if (index == 0)
@@ -138,8 +142,8 @@ std::string gnuplot_script(const Figure& figure) {
     out += fmt::format("        set output '{}.svg'.suffix\n", figure.name);
     out += "    }\n";
     out += "    set multiplot\n";
-    out += fmt::format("    set label 3 {} at screen 0.5, {:.5f} center noenhanced font ',{}'\n", text(figure.title), 1 - 26.0 / layout.height,
-                       panels == 1 ? 13 : 16);
+    out += fmt::format("    set label 3 {} at screen 0.5, {:.5f} center noenhanced font ',{}'\n", text(figure.title),
+                       1 - 26.0 / layout.height, panels == 1 ? 13 : 16);
     const std::vector<std::string> means = mean_texts(figure.panels);
     for (int index = 0; index < panels; ++index) {
         out += panel_commands(figure, layout, index, means[static_cast<std::size_t>(index)]);

@@ -35,7 +35,8 @@ void check_logits(const std::string& who, std::span<const float> logits, std::si
         throw Error(fmt::format("figures: the logits of {} are not finite at image {}", who, (bad - logits.begin()) / classes));
 }
 
-void check_input(std::span<const float> teacher, std::int64_t classes, const std::vector<StudentLogits>& students, const FigureOptions& options) {
+void check_input(std::span<const float> teacher, std::int64_t classes, const std::vector<StudentLogits>& students,
+                 const FigureOptions& options) {
     if (!(options.temperature > 0) || !std::isfinite(options.temperature))
         throw UsageError(fmt::format("figures: temperature {} is not greater than 0", options.temperature));
     if (options.batch < 1) throw UsageError(fmt::format("figures: a batch of {} images", options.batch));
@@ -102,7 +103,8 @@ void sharpen(const std::string& path) {
 
 class FigureWriter {
 public:
-    FigureWriter(std::span<const float> teacher, std::int64_t classes, const std::vector<StudentLogits>& students, const FigureOptions& options)
+    FigureWriter(std::span<const float> teacher, std::int64_t classes, const std::vector<StudentLogits>& students,
+                 const FigureOptions& options)
         : teacher_(teacher), classes_(classes), students_(students), options_(options), parts_(name_parts(students)) {
         for (const StudentLogits& student : students) report_.students.push_back({student.label, {}, {}});
     }
@@ -182,8 +184,8 @@ private:
         const std::string script = std::string(kind.name) + ".gp";
         try {
             if (run_gnuplot(options_.gnuplot, options_.folder, script, suffix) == Drawn::no_gnuplot) {
-                report_.advice = fmt::format("{} is not installed; to draw the figures later: cd {} && gnuplot figure*.gp", options_.gnuplot,
-                                             options_.folder);
+                report_.advice = fmt::format("{} is not installed; to draw the figures later: cd {} && gnuplot figure*.gp",
+                                             options_.gnuplot, options_.folder);
                 return;
             }
         } catch (...) {

@@ -289,7 +289,8 @@ void write_safetensors(const std::string& path, const SafetensorsFile& file) {
     std::uint64_t offset = 0;
     for (const auto* item : order) {
         const std::uint64_t end = offset + item->second.bytes.size();
-        header[item->first] = {{"dtype", type_name(item->second.dtype).name}, {"shape", item->second.shape}, {"data_offsets", {offset, end}}};
+        header[item->first] = {
+            {"dtype", type_name(item->second.dtype).name}, {"shape", item->second.shape}, {"data_offsets", {offset, end}}};
         offset = end;
     }
     std::string text;

@@ -41,7 +41,8 @@ std::vector<double> naive_distance(bool input, const std::vector<float>& student
                                    std::int64_t count, double temperature) {
     const auto p = [&](const std::vector<float>& logits, std::int64_t b, std::int64_t c) {
         double sum = 0;
-        for (std::int64_t k = 0; k < classes; ++k) sum += std::exp(double{logits[static_cast<std::size_t>((first + b) * classes + k)]} / temperature);
+        for (std::int64_t k = 0; k < classes; ++k)
+            sum += std::exp(double{logits[static_cast<std::size_t>((first + b) * classes + k)]} / temperature);
         return std::exp(double{logits[static_cast<std::size_t>((first + b) * classes + c)]} / temperature) / sum;
     };
     const std::int64_t size = input ? count : classes;
@@ -172,7 +173,9 @@ TEST_CASE("figures: input without sense is refused before anything is written") 
         FigureOptions options;
         options.folder = out;
         options.temperature = temperature;
-        CHECK(failure([&] { write_figures(teacher, classes, {{"s", student}}, options); }).find("is not greater than 0") != std::string::npos);
+        CHECK(failure([&] {
+                  write_figures(teacher, classes, {{"s", student}}, options);
+              }).find("is not greater than 0") != std::string::npos);
     }
     CHECK(folder.entries() == 0);
 }
@@ -181,7 +184,9 @@ TEST_CASE("figures: a folder that cannot be written") {
     const TemporaryFolder folder;
     const std::vector<float> teacher = random_logits(1), student = random_logits(2);
     test::write_bytes(folder / "file", "x");
-    CHECK(failure([&] { figures_of(folder / "file", {{"s", student}}, teacher); }).starts_with((folder / "file") + ": cannot create the folder"));
+    CHECK(failure([&] {
+              figures_of(folder / "file", {{"s", student}}, teacher);
+          }).starts_with((folder / "file") + ": cannot create the folder"));
     CHECK(failure([&] { figures_of(folder / "file/below", {{"s", student}}, teacher); })
               .starts_with((folder / "file/below") + ": cannot create the folder of the figures: Not a directory"));
     CHECK(failure([&] { figures_of("/proc/mlkd", {{"s", student}}, teacher); }).starts_with("/proc/mlkd: cannot create the folder"));
@@ -190,8 +195,9 @@ TEST_CASE("figures: a folder that cannot be written") {
 TEST_CASE("figures: labels of any kind give safe and distinct file names") {
     const TemporaryFolder folder;
     const std::vector<float> teacher = random_logits(1), student = random_logits(2);
-    const std::vector<std::string> labels = {"a/b", "a_b", "../up", "it's \"q\" `ls` $(id) @x %s \\n {}^_~", "new\nline", "\xff\xfe", "ü → ñ",
-                                             std::string(200, 'l'), "teacher", "-rf", "."};
+    const std::vector<std::string> labels = {"a/b",       "a_b",      "../up", "it's \"q\" `ls` $(id) @x %s \\n {}^_~",
+                                             "new\nline", "\xff\xfe", "ü → ñ", std::string(200, 'l'),
+                                             "teacher",   "-rf",      "."};
     std::vector<StudentLogits> students;
     for (const std::string& label : labels) students.push_back({label, student});
     const FigureReport report = figures_of(folder / "out", students, teacher);
@@ -238,7 +244,8 @@ TEST_CASE("figures: gnuplot draws PNG and SVG, and its script does so again by i
 TEST_CASE("figures: what gnuplot complains of is passed on, and no drawing stays behind") {
     const TemporaryFolder folder;
     const std::vector<float> teacher = random_logits(1), student = random_logits(2);
-    test::write_bytes(folder / "complains", "#!/bin/sh\necho half > figure1_input_correlation.png.part\necho 'line 3: unknown terminal' >&2\nexit 1\n");
+    test::write_bytes(folder / "complains",
+                      "#!/bin/sh\necho half > figure1_input_correlation.png.part\necho 'line 3: unknown terminal' >&2\nexit 1\n");
     fs::permissions(folder / "complains", fs::perms::owner_all);
     const std::string out = folder / "out";
     CHECK(failure([&] { figures_of(out, {{"s", student}}, teacher, folder / "complains"); }) ==
@@ -247,7 +254,9 @@ TEST_CASE("figures: what gnuplot complains of is passed on, and no drawing stays
     CHECK(!fs::exists(out + "/figure1_input_correlation.png"));
     CHECK(!fs::exists(out + "/figure1_input_correlation.png.part"));
     test::write_bytes(folder / "not_executable", "x");
-    CHECK(failure([&] { figures_of(out, {{"s", student}}, teacher, folder / "not_executable"); }).find("cannot be run: ") != std::string::npos);
+    CHECK(failure([&] {
+              figures_of(out, {{"s", student}}, teacher, folder / "not_executable");
+          }).find("cannot be run: ") != std::string::npos);
     if (::access("/bin/false", X_OK) == 0)
         CHECK(failure([&] { figures_of(out, {{"s", student}}, teacher, "/bin/false"); }).ends_with("without a message"));
 }

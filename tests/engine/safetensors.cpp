@@ -212,7 +212,8 @@ TEST_CASE("safetensors: element types, shapes and offsets that cannot be") {
     CHECK(failure_of_header(header("f32", "[2]", "[0,8]"), 8).starts_with("tensor \"a\" has element type \"f32\""));
     CHECK(failure_of_header(header("F32", "[3]", "[0,8]"), 8) ==
           "damaged header: tensor \"a\" of F32 and shape (3) cannot have 8 bytes");
-    CHECK(failure_of_header(header("F32", "[-2]", "[0,8]"), 8) == "damaged header: the shape of tensor \"a\" has an entry that is not a count");
+    CHECK(failure_of_header(header("F32", "[-2]", "[0,8]"), 8) ==
+          "damaged header: the shape of tensor \"a\" has an entry that is not a count");
     CHECK(failure_of_header(header("F32", "[2.0]", "[0,8]"), 8).ends_with("has an entry that is not a count"));
     CHECK(failure_of_header(header("F32", "[\"2\"]", "[0,8]"), 8).ends_with("has an entry that is not a count"));
     CHECK(failure_of_header(header("F32", "[18446744073709551615]", "[0,8]"), 8).ends_with("has an entry that is not a count"));
@@ -235,8 +236,9 @@ TEST_CASE("safetensors: element types, shapes and offsets that cannot be") {
     CHECK(failure_of_header(two("[0,4]", "[2,6]"), 8) == "damaged header: tensor \"b\" overlaps the tensor before it");
     CHECK(failure_of_header(two("[0,4]", "[0,4]"), 8) == "damaged header: tensor \"b\" overlaps the tensor before it");
     CHECK(failure_of_header(two("[0,4]", "[5,9]"), 9) == "damaged header: a hole before tensor \"b\"");
-    CHECK(failure_of_header(R"({"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}})") ==
-          "damaged header: \"a\" occurs twice");
+    CHECK(
+        failure_of_header(R"({"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}})") ==
+        "damaged header: \"a\" occurs twice");
     CHECK(failure_of_header(R"({"a":{"dtype":"U8","dtype":"U8","shape":[0],"data_offsets":[0,0]}})") ==
           "damaged header: \"dtype\" occurs twice");
 }
