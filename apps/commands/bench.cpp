@@ -1,2 +1,41 @@
+#include "apps/bench.h"
+
+#include <fmt/format.h>
+
+#include <memory>
+
 #include "apps/commands/commands.h"
-namespace mlkd { void add_bench_command(CLI::App&, ExitCode&) {} }
+
+namespace mlkd {
+
+void add_bench_command(CLI::App& app, ExitCode&) {
+    struct Arguments {
+        BenchOptions options;
+        bool list = false;
+    };
+    auto arguments = std::make_shared<Arguments>();
+    BenchOptions& options = arguments->options;
+    CLI::App* command = app.add_subcommand("bench", "Time training steps, losses, kernels and convolutions against this machine's peaks");
+    command->add_option("--filter", options.filter, "only benchmarks whose name a part of matches this regular expression");
+    command->add_option("--json", options.json_file, "write the results there, as Google Benchmark's JSON");
+    command->add_option("--min-time", options.min_time, "seconds of a repetition, at least")
+        ->capture_default_str()
+        ->check(CLI::Range(1e-6, 3600.0));
+    command->add_option("--repetitions", options.repetitions, "repetitions of each benchmark")->capture_default_str()->check(CLI::Range(1, 10000));
+    command->add_flag("--list", arguments->list, "print the names and stop");
+    add_device_options(*command, options.device);
+    command->footer(
+        "Times are wall-clock. Shares are of peaks measured at the start: multiply-adds in registers, and adding large arrays.\n"
+        "Small tensors stay in caches, so their GB/s may pass the peak, which is the memory's. Winograd convolutions need fewer\n"
+        "multiplications than are counted. 'MB peak' is the process' memory since the benchmark's preparation.\n"
+        "conv/… lists a shape once, under the first network that has it: resnet20, resnet8x4, resnet32x4.\n"
+        "Examples:\n"
+        "  mlkd bench --filter '^step/' --json steps.json\n"
+        "  mlkd bench --filter 'conv/resnet8x4/.*/forward' --threads 1");
+    command->callback([arguments] {
+        if (!arguments->list) return run_bench(arguments->options);
+        for (const std::string& name : bench_names(arguments->options)) fmt::print("{}\n", name);
+    });
+}
+
+}  // namespace mlkd

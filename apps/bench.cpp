@@ -1,0 +1,136 @@
+#include "apps/bench.h"
+
+#include <benchmark/benchmark.h>
+#include <fmt/format.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <fstream>
+#include <regex>
+
+#include "apps/bench_case.h"
+#include "apps/bench_peak.h"
+#include "apps/bench_report.h"
+#include "engine/atomic_file.h"
+#include "engine/error.h"
+
+namespace mlkd {
+namespace {
+
+std::vector<BenchCase> selected_cases(const BenchOptions& options, Backend& backend) {
+    std::vector<BenchCase> cases;
+    add_step_cases(cases);
+    add_loss_cases(cases);
+    add_kernel_cases(cases);
+    add_view_cases(cases);
+    add_convolution_cases(cases, backend);
+    try {
+        const std::regex filter(options.filter);
+        std::erase_if(cases, [&](const BenchCase& one) { return !std::regex_search(one.name, filter); });
+    } catch (const std::regex_error& error) {
+        throw UsageError(fmt::format("--filter '{}' is no regular expression: {}", options.filter, error.what()));
+    }
+    if (cases.empty()) throw UsageError(fmt::format("--filter '{}' selects no benchmark; mlkd bench --list shows all", options.filter));
+    return cases;
+}
+
+// The process' peak of resident memory starts again, where the kernel allows it.
+void forget_peak_memory() { std::ofstream("/proc/self/clear_refs") << "5"; }
+
+double peak_memory_bytes() {
+    rusage usage{};
+    getrusage(RUSAGE_SELF, &usage);
+    return 1024.0 * static_cast<double>(usage.ru_maxrss);
+}
+
+// Holds what the running benchmark works on: prepared when its turn comes, through all repetitions, gone with the next.
+class Stage {
+public:
+    Stage(Backend& backend, const MachinePeaks& peaks) : backend_(backend), peaks_(peaks) {}
+
+    void run(const BenchCase& one, benchmark::State& state) {
+        if (current_ != &one) {
+            work_ = {};
+            forget_peak_memory();
+            work_ = one.prepare(backend_);
+            current_ = &one;
+            work_.run();  // plans, arenas and caches settle before the clock runs
+            backend_.synchronize();
+        }
+        for ([[maybe_unused]] auto iteration : state) {
+            work_.run();
+            backend_.synchronize();
+        }
+        using benchmark::Counter;
+        const auto rate = [&](const char* name, double amount) {
+            if (amount > 0) state.counters[name] = Counter(amount, Counter::kIsIterationInvariantRate);
+        };
+        rate("GFLOP/s", work_.flop / 1e9);
+        rate("% of peak FLOP/s", 100 * work_.flop / peaks_.flop_per_second);
+        rate("GB/s", work_.bytes / 1e9);
+        rate("% of peak bandwidth", 100 * work_.bytes / peaks_.bytes_per_second);
+        rate("images/s", work_.images);
+        if (work_.images > 0)
+            state.counters["µs/image"] = Counter(work_.images / 1e6, Counter::kIsIterationInvariantRate | Counter::kInvert);
+        state.counters["MB peak"] = peak_memory_bytes() / 1e6;
+    }
+
+private:
+    Backend& backend_;
+    MachinePeaks peaks_;
+    const BenchCase* current_ = nullptr;
+    BenchWork work_;
+};
+
+double statistic_min(const std::vector<double>& values) { return *std::min_element(values.begin(), values.end()); }
+double statistic_max(const std::vector<double>& values) { return *std::max_element(values.begin(), values.end()); }
+
+void initialize_library(const BenchOptions& options) {
+    std::vector<std::string> arguments{"mlkd bench", fmt::format("--benchmark_min_time={}", options.min_time),
+                                       fmt::format("--benchmark_repetitions={}", options.repetitions)};
+    std::vector<char*> argv;
+    for (std::string& argument : arguments) argv.push_back(argument.data());
+    argv.push_back(nullptr);
+    auto argc = static_cast<int>(arguments.size());
+    benchmark::Initialize(&argc, argv.data());
+}
+
+}  // namespace
+
+std::vector<std::string> bench_names(const BenchOptions& options) {
+    const auto backend = make_backend(options.device);
+    std::vector<std::string> names;
+    for (const BenchCase& one : selected_cases(options, *backend)) names.push_back(one.name);
+    return names;
+}
+
+void run_bench(const BenchOptions& options) {
+    const auto backend = make_backend(options.device);
+    const std::vector<BenchCase> cases = selected_cases(options, *backend);
+    const MachinePeaks peaks = measure_peaks(*backend);
+    fmt::print("{}\npeaks measured now: {:.0f} GFLOP/s ({}), {:.1f} GB/s\n", backend->description(), peaks.flop_per_second / 1e9,
+               peaks.vectors, peaks.bytes_per_second / 1e9);
+
+    initialize_library(options);
+    benchmark::AddCustomContext("device", backend->description());
+    benchmark::AddCustomContext("peak_gflop_per_second", fmt::format("{}", peaks.flop_per_second / 1e9));
+    benchmark::AddCustomContext("peak_gb_per_second", fmt::format("{}", peaks.bytes_per_second / 1e9));
+    benchmark::ClearRegisteredBenchmarks();
+    Stage stage(*backend, peaks);
+    std::size_t width = 0;
+    for (const BenchCase& one : cases) {
+        benchmark::RegisterBenchmark(one.name.c_str(), [&stage, &one](benchmark::State& state) { stage.run(one, state); })
+            ->UseRealTime()
+            ->Unit(benchmark::kMillisecond)
+            ->ComputeStatistics("min", statistic_min)
+            ->ComputeStatistics("max", statistic_max);
+        width = std::max(width, one.name.size());
+    }
+    BenchReporter reporter(width);
+    benchmark::RunSpecifiedBenchmarks(&reporter);
+    benchmark::ClearRegisteredBenchmarks();
+    if (!options.json_file.empty()) write_file_atomically(options.json_file, reporter.json());
+}
+
+}  // namespace mlkd

@@ -1,0 +1,18 @@
+#pragma once
+// What this machine reaches at most, measured: the denominators of the benchmarks' shares.
+#include <string>
+
+#include "engine/backend.h"
+
+namespace mlkd {
+
+struct MachinePeaks {
+    double flop_per_second = 0;   // f32 multiply-adds in registers, two FLOP each, all threads
+    double bytes_per_second = 0;  // sum += addend on arrays far larger than any cache, three transfers an element
+    std::string vectors;          // "AVX-512": the widest that the processor has
+};
+
+// The best of several short runs each, about half a second in all.
+MachinePeaks measure_peaks(Backend& backend);
+
+}  // namespace mlkd
