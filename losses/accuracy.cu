@@ -9,9 +9,11 @@ void accumulate_accuracy(const Stream& stream, StepArena& arena, const Tensor& c
     const std::int64_t rows = logits.dim(0);
     const Tensor row_loss = arena.allocate("accuracy/loss", DType::f32, {rows});
     const Tensor row_rank = arena.allocate("accuracy/rank", DType::i32, {rows});
-    for_each_row(stream, rows, RowAccuracy{row_loss.as<float>(), row_rank.as<std::int32_t>(), logits.as<float>(), target.as<std::int32_t>(),
-                                           logits.dim(1)});
-    for_each_row(stream, 1, AddAccuracy{counters.as<double>(), row_loss.as<float>(), row_rank.as<std::int32_t>(), rows}, {.team_size = 256});
+    for_each_row(
+        stream, rows,
+        RowAccuracy{row_loss.as<float>(), row_rank.as<std::int32_t>(), logits.as<float>(), target.as<std::int32_t>(), logits.dim(1)});
+    for_each_row(stream, 1, AddAccuracy{counters.as<double>(), row_loss.as<float>(), row_rank.as<std::int32_t>(), rows},
+                 {.team_size = 256});
 }
 
 }  // namespace mlkd

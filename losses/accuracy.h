@@ -20,7 +20,8 @@ struct RowAccuracy {
     const std::int32_t* target;  // (N)
     std::int64_t classes;
 
-    template <class Team> MLKD_HD void operator()(const Team& team, std::int64_t row) const {
+    template <class Team>
+    MLKD_HD void operator()(const Team& team, std::int64_t row) const {
         const float* x = logits + row * classes;
         const std::int64_t y = target[row];
         const float own = x[y];
@@ -48,7 +49,8 @@ struct AddAccuracy {
     const std::int32_t* row_rank;  // (N)
     std::int64_t rows;
 
-    template <class Team> MLKD_HD void operator()(const Team& team, std::int64_t) const {
+    template <class Team>
+    MLKD_HD void operator()(const Team& team, std::int64_t) const {
         double top1 = 0, top5 = 0, loss = 0;
         for (std::int64_t i = team.rank(); i < rows; i += team.size()) {
             top1 += row_rank[i] == 0 ? 1 : 0;

@@ -16,7 +16,8 @@ struct CrossEntropy {
     std::int64_t classes;        // C
     float weight;
 
-    template <class Team> MLKD_HD void operator()(const Team& team, std::int64_t row) const {
+    template <class Team>
+    MLKD_HD void operator()(const Team& team, std::int64_t row) const {
         const float* x = logits + row * classes;
         float* gradient = dL_dlogits + row * classes;
         const std::int64_t y = target[row % samples];

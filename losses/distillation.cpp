@@ -22,7 +22,8 @@ namespace {
 constexpr std::int64_t group_bytes = std::int64_t{48} << 20;
 
 void require_weight(const char* key, float value) {
-    if (!std::isfinite(value) || value < 0) throw UsageError(fmt::format("{} is {}, but must be a finite number of at least 0", key, value));
+    if (!std::isfinite(value) || value < 0)
+        throw UsageError(fmt::format("{} is {}, but must be a finite number of at least 0", key, value));
 }
 
 }  // namespace
@@ -43,10 +44,10 @@ int views(Method method) { return method == Method::mlkd || method == Method::ml
 
 // The tensors of one call.
 struct DistillationLoss::Step {
-    Tensor dL_dlogits, student, teacher;   // (V·B, C)
-    Tensor row_kl;                         // (terms, B)
-    Tensor batch_sums, class_sums;         // (correlating terms, parts)
-    const float* masks;                    // (2) on the device, or nullptr
+    Tensor dL_dlogits, student, teacher;  // (V·B, C)
+    Tensor row_kl;                        // (terms, B)
+    Tensor batch_sums, class_sums;        // (correlating terms, parts)
+    const float* masks;                   // (2) on the device, or nullptr
     std::int64_t samples, classes;
 };
 
@@ -64,7 +65,8 @@ DistillationLoss::~DistillationLoss() {
 
 void DistillationLoss::forward_backward(StepArena& arena, const Tensor& losses, const Tensor& dL_dlogits, const Tensor& student,
                                         const Tensor& teacher, const Tensor& target) {
-    MLKD_CHECK(student.shape.rank() == 2 && student.dim(1) >= 2, "loss: logits " + student.shape.text() + " of at least two classes needed");
+    MLKD_CHECK(student.shape.rank() == 2 && student.dim(1) >= 2,
+               "loss: logits " + student.shape.text() + " of at least two classes needed");
     const std::int64_t rows = student.dim(0), classes = student.dim(1), samples = rows / views(config_.method);
     MLKD_CHECK(samples >= 1 && samples * views(config_.method) == rows && target.shape == Shape{samples},
                fmt::format("loss: logits {} of {} view(s) and targets {} do not fit", student.shape.text(), views(config_.method),
@@ -104,9 +106,9 @@ void DistillationLoss::forward_backward(StepArena& arena, const Tensor& losses, 
         add_terms(arena, step, static_cast<std::size_t>(first), static_cast<std::size_t>(count));
         first += count;
     }
-    loss_sums(stream, LossSums{losses.as<float>(), row_ce.as<float>(), row_kl.as<float>(), batch_sums.as<float>(), class_sums.as<float>(),
-                               device_terms_, masks, config_.ce_weight, rows, samples, classes, term_count, correlating, batch_parts,
-                               class_parts});
+    loss_sums(stream,
+              LossSums{losses.as<float>(), row_ce.as<float>(), row_kl.as<float>(), batch_sums.as<float>(), class_sums.as<float>(),
+                       device_terms_, masks, config_.ce_weight, rows, samples, classes, term_count, correlating, batch_parts, class_parts});
 }
 
 void DistillationLoss::add_terms(StepArena& arena, const Step& step, std::size_t first, std::size_t term_count) {
@@ -139,8 +141,8 @@ void DistillationLoss::add_terms(StepArena& arena, const Step& step, std::size_t
         gram_correlation(backend_, arena, dL_dsoftmax, step.batch_sums.slice(start, count), step.class_sums.slice(start, count),
                          softmaxes.student_softmax, softmaxes.difference, terms, step.masks);
     }
-    logit_gradient(stream, step.dL_dlogits, softmaxes.difference, softmaxes.student_softmax, dL_dsoftmax, dL_dlog_softmax,
-                   step.student, terms, step.masks);
+    logit_gradient(stream, step.dL_dlogits, softmaxes.difference, softmaxes.student_softmax, dL_dsoftmax, dL_dlog_softmax, step.student,
+                   terms, step.masks);
 }
 
 }  // namespace mlkd

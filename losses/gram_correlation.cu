@@ -1,6 +1,5 @@
-#include "losses/gram_correlation.h"
-
 #include "engine/launch.h"
+#include "losses/gram_correlation.h"
 
 namespace mlkd {
 

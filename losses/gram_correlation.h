@@ -20,17 +20,18 @@ struct GramCoefficients {
     static constexpr std::int64_t rows = 32, columns = 128, pitch = columns + 1;
     static constexpr std::size_t scratch_bytes = rows * pitch * sizeof(float);
 
-    float* q;            // (terms, n, n)
-    float* r;            // (terms, n, n)
-    float* same_side;    // (terms, blocks): ‖X‖², summed over the block
-    float* other_side;   // (terms, blocks): ‖Y‖²
-    const float* p;      // (terms, n, n)
+    float* q;           // (terms, n, n)
+    float* r;           // (terms, n, n)
+    float* same_side;   // (terms, blocks): ‖X‖², summed over the block
+    float* other_side;  // (terms, blocks): ‖Y‖²
+    const float* p;     // (terms, n, n)
     const Term* terms;
     const float* masks;  // (2) m_b, m_c, or nullptr for 1
     std::int64_t samples;
     std::int64_t classes;
 
-    template <class Team> MLKD_HD void operator()(const Team& team, std::int64_t row) const {
+    template <class Team>
+    MLKD_HD void operator()(const Team& team, std::int64_t row) const {
         const bool by_samples = samples <= classes;  // X is the batch level's, Y the class level's
         const std::int64_t n = by_samples ? samples : classes;
         const std::int64_t blocks = (n + rows - 1) / rows;

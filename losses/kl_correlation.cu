@@ -1,8 +1,7 @@
-#include "losses/kl_correlation.h"
-
 #include <algorithm>
 
 #include "engine/launch.h"
+#include "losses/kl_correlation.h"
 
 namespace mlkd {
 namespace {
@@ -89,8 +88,8 @@ void kl_correlation(Backend& backend, StepArena& arena, const KlCorrelationOutpu
     transpose_each(stream, u_t, u, false);
     transpose_each(stream, b_t, b, false);
 
-    ItemSoftmax softmax{student.as<float>(), teacher.as<float>(), static_cast<const SoftmaxScale*>(softmaxes.scales.data), terms,
-                        samples,             classes,             true};
+    ItemSoftmax softmax{
+        student.as<float>(), teacher.as<float>(), static_cast<const SoftmaxScale*>(softmaxes.scales.data), terms, samples, classes, true};
     const Tensor class_sums = arena.allocate("loss/class masses", DType::f64, {count, classes, sums_width});
     for_each_row(stream, count * classes,
                  ClassItemSums{static_cast<ItemSums*>(class_sums.data), a_t.as<float>(), b_t.as<float>(), u_t.as<float>(), softmax});

@@ -49,7 +49,8 @@ struct ItemSums {
 };
 
 // log Σ_k exp(x(k)) over the members' k, for k < n.
-template <class Team, class X> MLKD_HD double log_sum_exp(const Team& team, std::int64_t n, const X& x) {
+template <class Team, class X>
+MLKD_HD double log_sum_exp(const Team& team, std::int64_t n, const X& x) {
     double maximum = -INFINITY;
     for (std::int64_t k = team.rank(); k < n; k += team.size()) maximum = x(k) > maximum ? x(k) : maximum;
     maximum = team.max(maximum);
@@ -63,13 +64,14 @@ MLKD_HD inline ItemSums item_sums(double student, double teacher, double differe
 }
 
 struct ClassItemSums {
-    ItemSums* sums;            // (terms, C)
-    const float* student;      // (terms, C, B): Aᵀ
-    const float* teacher;      // (terms, C, B)
-    const float* difference;   // (terms, C, B)
+    ItemSums* sums;           // (terms, C)
+    const float* student;     // (terms, C, B): Aᵀ
+    const float* teacher;     // (terms, C, B)
+    const float* difference;  // (terms, C, B)
     ItemSoftmax softmax;
 
-    template <class Team> MLKD_HD void operator()(const Team& team, std::int64_t row) const {
+    template <class Team>
+    MLKD_HD void operator()(const Team& team, std::int64_t row) const {
         const std::int64_t n = softmax.samples;
         const float *s = student + row * n, *t = teacher + row * n, *u = difference + row * n;
         double sum_s = 0, sum_t = 0, sum_u = 0;
@@ -101,7 +103,8 @@ struct SampleItemSums {
     std::int64_t samples;
     std::int64_t classes;
 
-    template <class Team> MLKD_HD void operator()(const Team& team, std::int64_t row) const {
+    template <class Team>
+    MLKD_HD void operator()(const Team& team, std::int64_t row) const {
         const ItemSums* of = class_sums + row / samples * classes;
         const std::int64_t at = row * classes;
         double sum_s = 0, sum_t = 0, sum_u = 0;
@@ -118,25 +121,26 @@ struct SampleItemSums {
 
 // A row is a row of R of one term. D becomes M, weights inside.
 struct CorrelationKl {
-    static constexpr float float_limit = 1e-29f;  // entries below it are looked at again in double
+    static constexpr float float_limit = 1e-29f;       // entries below it are looked at again in double
     static constexpr double log_double_limit = -69.0;  // and below e^-69 = 1e-30 their gradient goes to H
 
     // D is exact where the student is close, but loses an entry that is small only because of what cancels in it: then
     // it disagrees with the quotient of the q, which is right to float32's rounding.
     static constexpr float agreement = 1e-5f;
 
-    float* d;             // (terms, rows, n)
-    float* item_kl;       // (terms, n)
-    float* direct;        // (terms, n, dim): H
-    const float* r_s;     // (terms, rows, n)
-    const float* r_t;     // (terms, rows, n)
-    const ItemSums* sums; // (terms, n)
-    const float* masks;   // (2) or nullptr
-    ItemSoftmax softmax;  // its arrays start at the first of the terms
-    std::int64_t first;   // the item of row 0
-    std::int64_t rows;    // of each term
+    float* d;              // (terms, rows, n)
+    float* item_kl;        // (terms, n)
+    float* direct;         // (terms, n, dim): H
+    const float* r_s;      // (terms, rows, n)
+    const float* r_t;      // (terms, rows, n)
+    const ItemSums* sums;  // (terms, n)
+    const float* masks;    // (2) or nullptr
+    ItemSoftmax softmax;   // its arrays start at the first of the terms
+    std::int64_t first;    // the item of row 0
+    std::int64_t rows;     // of each term
 
-    template <class Team> MLKD_HD void operator()(const Team& team, std::int64_t row) const {
+    template <class Team>
+    MLKD_HD void operator()(const Team& team, std::int64_t row) const {
         const std::int64_t n = softmax.by_class ? softmax.classes : softmax.samples;
         const std::int64_t t = row / rows, i = first + row % rows;
         float* m = d + row * n;
@@ -214,7 +218,8 @@ struct TransposeEach {
     std::int64_t columns;
     bool accumulate;
 
-    template <class Team> MLKD_HD void operator()(const Team& team, std::int64_t row) const {
+    template <class Team>
+    MLKD_HD void operator()(const Team& team, std::int64_t row) const {
         const std::int64_t blocks = (columns + block - 1) / block;
         const std::int64_t matrix = row / blocks * rows * columns, first = row % blocks * block;
         for (std::int64_t e = team.rank(); e < rows * block; e += team.size()) {

@@ -24,7 +24,8 @@ struct LogitGradient {
     std::int64_t samples;
     std::int64_t classes;
 
-    template <class Team> MLKD_HD void operator()(const Team& team, std::int64_t row) const {
+    template <class Team>
+    MLKD_HD void operator()(const Team& team, std::int64_t row) const {
         const std::int64_t view = row / samples, sample = row % samples;
         const float mask = masks == nullptr ? 1.0f : masks[0];
         float* gradient = dL_dlogits + row * classes;
@@ -90,7 +91,8 @@ struct LossSums {
     std::int64_t batch_parts;
     std::int64_t class_parts;
 
-    template <class Team> MLKD_HD void operator()(const Team& team, std::int64_t) const {
+    template <class Team>
+    MLKD_HD void operator()(const Team& team, std::int64_t) const {
         const double b = static_cast<double>(samples), c = static_cast<double>(classes);
         const double mask_b = masks == nullptr ? 1.0 : masks[0], mask_c = masks == nullptr ? 1.0 : masks[1];
         const double ce = ce_weight == 0 ? 0.0 : ce_weight * sum(team, row_ce, rows) / b;
@@ -114,7 +116,8 @@ struct LossSums {
     }
 
 private:
-    template <class Team> MLKD_HD static double sum(const Team& team, const float* values, std::int64_t n) {
+    template <class Team>
+    MLKD_HD static double sum(const Team& team, const float* values, std::int64_t n) {
         double total = 0;
         for (std::int64_t i = team.rank(); i < n; i += team.size()) total += static_cast<double>(values[i]);
         return team.sum(total);

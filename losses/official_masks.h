@@ -17,7 +17,8 @@ struct SoftmaxDouble {
     const float* logits;  // (B, C)
     std::int64_t classes;
 
-    template <class Team> MLKD_HD void operator()(const Team& team, std::int64_t row) const {
+    template <class Team>
+    MLKD_HD void operator()(const Team& team, std::int64_t row) const {
         const float* z = logits + row * classes;
         double* p = softmax + row * classes;
         const double maximum = row_maximum(team, z, classes).value;
@@ -40,7 +41,8 @@ struct ColumnSums {
     std::int64_t samples;
     std::int64_t classes;
 
-    template <class Team> MLKD_HD void operator()(const Team& team, std::int64_t row) const {
+    template <class Team>
+    MLKD_HD void operator()(const Team& team, std::int64_t row) const {
         const std::int64_t first = row * block, end = first + block < classes ? first + block : classes;
         for (std::int64_t c = first + team.rank(); c < end; c += team.size()) sums[c] = 0;
         for (std::int64_t b = 0; b < samples; ++b)
@@ -57,7 +59,8 @@ struct MedianShare {
     std::int64_t samples;
     std::int64_t classes;
 
-    template <class Team> MLKD_HD void operator()(const Team& team, std::int64_t row) const {
+    template <class Team>
+    MLKD_HD void operator()(const Team& team, std::int64_t row) const {
         const double* values = row == 0 ? confidence : class_sums;
         const std::int64_t n = row == 0 ? samples : classes;
         const std::int64_t lower_middle = (n - 1) / 2;

@@ -14,7 +14,8 @@ struct RowMaximum {
     std::int64_t place;
 };
 
-template <class Team> MLKD_HD RowMaximum row_maximum(const Team& team, const float* x, std::int64_t n) {
+template <class Team>
+MLKD_HD RowMaximum row_maximum(const Team& team, const float* x, std::int64_t n) {
     float value = -INFINITY;
 #pragma omp simd reduction(max : value)
     for (std::int64_t i = team.rank(); i < n; i += team.size()) value = x[i] > value ? x[i] : value;
@@ -29,7 +30,8 @@ template <class Team> MLKD_HD RowMaximum row_maximum(const Team& team, const flo
 }
 
 // Σ e^(x - maximum) over all places but the maximum's: so softmax and log-softmax keep their digits near 1 and 0.
-template <class Team> MLKD_HD float softmax_tail(const Team& team, const float* x, std::int64_t n, const RowMaximum& maximum) {
+template <class Team>
+MLKD_HD float softmax_tail(const Team& team, const float* x, std::int64_t n, const RowMaximum& maximum) {
     float tail = 0;
 #pragma omp simd reduction(+ : tail)
     for (std::int64_t i = team.rank(); i < n; i += team.size()) tail += i == maximum.place ? 0.0f : fast_exp(x[i] - maximum.value);

@@ -49,7 +49,8 @@ struct SoftmaxDifference {
     std::int64_t samples;
     std::int64_t classes;
 
-    template <class Team> MLKD_HD void operator()(const Team& team, std::int64_t row) const {
+    template <class Team>
+    MLKD_HD void operator()(const Team& team, std::int64_t row) const {
         const Term term = terms[row / samples];
         const std::int64_t first_logit = (term.view * samples + row % samples) * classes;
         const float* zs = student + first_logit;

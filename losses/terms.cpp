@@ -47,8 +47,11 @@ std::vector<Term> terms_of(const DistillationConfig& config) {
     for (std::size_t i = 0; i < config.temperatures.size(); ++i) {
         const float temperature = config.temperatures[i];
         switch (config.method) {
-            case Method::none: break;
-            case Method::kd: terms.add_instance(weak, temperature, instance, 0); break;
+            case Method::none:
+                break;
+            case Method::kd:
+                terms.add_instance(weak, temperature, instance, 0);
+                break;
             case Method::mlkd:
                 for (int view : {weak, strong}) {
                     terms.add_correlation(view, temperature, batch, class_);

@@ -46,8 +46,8 @@ Counts ours(Backend& backend, std::vector<float> logits, std::vector<std::int32_
     const auto rows = static_cast<std::int64_t>(target.size());
     for (int repetition = 0; repetition < 2; ++repetition) {
         arena.begin("accuracy");
-        accumulate_accuracy(backend.stream(), arena, view_of(counters + 1, {accuracy_counter_count}), view_of(logits.data(), {rows, classes}),
-                            view_of(target.data(), {rows}));
+        accumulate_accuracy(backend.stream(), arena, view_of(counters + 1, {accuracy_counter_count}),
+                            view_of(logits.data(), {rows, classes}), view_of(target.data(), {rows}));
         arena.end();
     }
     CHECK((counters[0] == -77 && counters[4] == -77));
@@ -85,7 +85,8 @@ TEST_CASE("accuracy: equal logits rank by class") {
 TEST_CASE("accuracy: a row with a NaN is never correct") {
     const std::unique_ptr<Backend> backend = test::make_plain_backend();
     const float nan = std::numeric_limits<float>::quiet_NaN();
-    for (const std::vector<float>& row : {std::vector<float>{nan, 0, 0}, std::vector<float>{9, nan, 0}, std::vector<float>{nan, nan, nan}}) {
+    for (const std::vector<float>& row :
+         {std::vector<float>{nan, 0, 0}, std::vector<float>{9, nan, 0}, std::vector<float>{nan, nan, nan}}) {
         const Counts counts = ours(*backend, row, {0}, 3);
         CHECK(counts.top1 == 0);
         CHECK(counts.top5 == 0);

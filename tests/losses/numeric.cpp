@@ -11,7 +11,8 @@ using namespace mlkd;
 namespace {
 
 // The largest error relative to the exact value, in units of 2^-24 (half an ulp at most), over x in [low, high].
-template <class Ours, class Exact> double worst(Ours ours, Exact exact, float low, float high) {
+template <class Ours, class Exact>
+double worst(Ours ours, Exact exact, float low, float high) {
     std::mt19937 random(5);
     std::uniform_real_distribution<float> uniform(low, high);
     double worst = 0;
@@ -26,8 +27,10 @@ template <class Ours, class Exact> double worst(Ours ours, Exact exact, float lo
 }  // namespace
 
 TEST_CASE("numeric: exp") {
-    CHECK(worst(fast_exp, [](double x) { return std::exp(x); }, -87.0f, 88.0f) < 3);
-    CHECK(worst(fast_exp, [](double x) { return std::exp(x); }, -1.0f, 1.0f) < 3);
+    CHECK(worst(
+              fast_exp, [](double x) { return std::exp(x); }, -87.0f, 88.0f) < 3);
+    CHECK(worst(
+              fast_exp, [](double x) { return std::exp(x); }, -1.0f, 1.0f) < 3);
     CHECK(fast_exp(0.0f) == 1.0f);
     CHECK(fast_exp(-87.5f) == 0.0f);
     CHECK(fast_exp(-1e30f) == 0.0f);
@@ -45,8 +48,10 @@ TEST_CASE("numeric: exp(x) - 1 - x keeps its digits near 0") {
 }
 
 TEST_CASE("numeric: log") {
-    CHECK(worst(fast_log, [](double x) { return std::log(x); }, 1.5f, 1e5f) < 5);
-    CHECK(worst(fast_log, [](double x) { return std::log(x); }, 1e-30f, 1e-29f) < 5);
+    CHECK(worst(
+              fast_log, [](double x) { return std::log(x); }, 1.5f, 1e5f) < 5);
+    CHECK(worst(
+              fast_log, [](double x) { return std::log(x); }, 1e-30f, 1e-29f) < 5);
     double absolute = 0;
     for (float x = 0.5f; x < 2; x += 1e-5f)
         absolute = std::max(absolute, std::fabs(static_cast<double>(fast_log(x)) - std::log(static_cast<double>(x))));

@@ -37,7 +37,8 @@ inline Problem make_problem(const DistillationConfig& config, std::int64_t sampl
         problem.student.push_back(teacher + distance * normal(random));
         if (config.method != Method::none) problem.teacher.push_back(teacher);
     }
-    for (std::int64_t b = 0; b < samples; ++b) problem.target.push_back(static_cast<std::int32_t>(random() % static_cast<unsigned>(classes)));
+    for (std::int64_t b = 0; b < samples; ++b)
+        problem.target.push_back(static_cast<std::int32_t>(random() % static_cast<unsigned>(classes)));
     return problem;
 }
 
