@@ -122,6 +122,7 @@ void run_bench(const BenchOptions& options) {
     for (const BenchCase& one : cases) {
         benchmark::RegisterBenchmark(one.name.c_str(), [&stage, &one](benchmark::State& state) { stage.run(one, state); })
             ->UseRealTime()
+            ->MeasureProcessCPUTime()  // of all threads
             ->Unit(benchmark::kMillisecond)
             ->ComputeStatistics("min", statistic_min)
             ->ComputeStatistics("max", statistic_max);

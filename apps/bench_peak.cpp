@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <functional>
 #include <limits>
 
 #include "apps/bench_case.h"
@@ -43,14 +42,10 @@ __attribute__((target("avx2,fma"))) float fma_chains_256(std::int64_t rounds) {
     return _mm256_cvtss_f32(sum);
 }
 
-double least_seconds(int runs, const std::function<void()>& work) {
-    double least = std::numeric_limits<double>::infinity();
-    for (int run = 0; run < runs; ++run) {
-        const auto start = std::chrono::steady_clock::now();
-        work();
-        least = std::min(least, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
-    }
-    return least;
+double seconds_of(const auto& work) {
+    const auto start = std::chrono::steady_clock::now();
+    work();
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
 }  // namespace
@@ -59,21 +54,27 @@ MachinePeaks measure_peaks(Backend& backend) {
     MachinePeaks peaks;
     const bool wide = __builtin_cpu_supports("avx512f") != 0;
     peaks.vectors = wide ? "AVX-512" : "AVX2";
-    constexpr std::int64_t rounds = 2'000'000;  // some ten milliseconds
+    // All threads at once, each the best of its own short pieces: another program that takes a core for a while does not count.
+    constexpr std::int64_t rounds = 100'000;  // some four hundred microseconds
     const int threads = backend.threads();
     float sink = 0;
-    const double arithmetic = least_seconds(12, [&] {
-#pragma omp parallel for reduction(+ : sink) schedule(static, 1)
-        for (int thread = 0; thread < threads; ++thread) sink += wide ? fma_chains_512(rounds) : fma_chains_256(rounds);
-    });
+    double rate = 0;
+#pragma omp parallel for reduction(+ : sink, rate) schedule(static, 1)
+    for (int thread = 0; thread < threads; ++thread) {
+        double least = std::numeric_limits<double>::infinity();
+        for (int piece = 0; piece < 400; ++piece)
+            least = std::min(least, seconds_of([&] { sink += wide ? fma_chains_512(rounds) : fma_chains_256(rounds); }));
+        rate += static_cast<double>(rounds) * (wide ? flop_per_round<16> : flop_per_round<8>) / least;
+    }
     MLKD_CHECK(sink > 0, "bench: the multiply-adds were not computed");
-    peaks.flop_per_second = threads * static_cast<double>(rounds) * (wide ? flop_per_round<16> : flop_per_round<8>) / arithmetic;
+    peaks.flop_per_second = rate;
 
     constexpr std::int64_t elements = std::int64_t{32} << 20;  // 128 MiB an array
     BenchTensors tensors(backend);
     const Tensor sum = tensors.zeros({elements}), addend = tensors.zeros({elements});
-    const double transfers = least_seconds(10, [&] { add_to(backend.stream(), sum, addend); });
-    peaks.bytes_per_second = 3.0 * static_cast<double>(sum.bytes()) / transfers;
+    double least = std::numeric_limits<double>::infinity();
+    for (int run = 0; run < 20; ++run) least = std::min(least, seconds_of([&] { add_to(backend.stream(), sum, addend); }));
+    peaks.bytes_per_second = 3.0 * static_cast<double>(sum.bytes()) / least;
     return peaks;
 }
 

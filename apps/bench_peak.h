@@ -12,7 +12,7 @@ struct MachinePeaks {
     std::string vectors;          // "AVX-512": the widest that the processor has
 };
 
-// The best of several short runs each, about half a second in all.
+// The best of several short runs each, half a second in all.
 MachinePeaks measure_peaks(Backend& backend);
 
 }  // namespace mlkd

@@ -1,0 +1,285 @@
+#!/usr/bin/python3
+"""Training steps of mlkd against the same steps in PyTorch, on the CPU, in alternating short pieces.
+
+    bench/compare_pytorch.py --mlkd build/cpu/bin/mlkd --rounds 9 --json ratios.json
+
+Steps: resnet20 and resnet8x4 alone, and distillation from resnet32x4 to resnet8x4 with the released code's loss
+(mlkd_official), each at batch 64. Student in training mode, teacher in evaluation mode without gradients, SGD with
+momentum 0.9 and weight decay 5e-4. PyTorch runs in channels_last and in contiguous format, with malloc set so that it
+keeps its memory and uses huge pages; the quicker format of a trial is taken. Both sides get the same number of threads
+and the same OpenMP environment. Other programs on the machine disturb both sides: hence the alternation, the ratio of
+each pair of neighbours, and the share of the machine that others used meanwhile.
+
+Needs a Python with torch whose BLAS is OpenBLAS or MKL (Debian: python3-torch and libopenblas0-pthread).
+"""
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+BATCH, CLASSES = 64, 100
+TASKS = {  # name: the benchmark of `mlkd bench`
+    "resnet20": "step/train/resnet20/64",
+    "resnet8x4": "step/train/resnet8x4/64",
+    "mlkd": "step/mlkd_official/resnet32x4_resnet8x4/64",
+}
+FORMATS = ("channels_last", "contiguous")
+PIECE_SECONDS, REPETITIONS = 0.3, 5  # a piece: so many repetitions of at least so many seconds
+
+
+# ---------------------------------------------------------------- PyTorch's side, in a process of its own
+
+def make_network(torch, depth, widths):
+    """The ResNets of mdistiller for 32x32 images: basic blocks, 1x1 convolutions where shapes change."""
+    nn = torch.nn
+
+    class Block(nn.Module):
+        def __init__(self, inputs, outputs, stride):
+            super().__init__()
+            self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+            self.bn1 = nn.BatchNorm2d(outputs)
+            self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+            self.bn2 = nn.BatchNorm2d(outputs)
+            self.relu = nn.ReLU(inplace=True)
+            self.downsample = None
+            if stride != 1 or inputs != outputs:
+                self.downsample = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+
+        def forward(self, x):
+            y = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
+            return self.relu(y + (x if self.downsample is None else self.downsample(x)))
+
+    layers = [nn.Conv2d(3, widths[0], 3, 1, 1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True)]
+    inputs = widths[0]
+    for stage, outputs in enumerate(widths[1:]):
+        for i in range((depth - 2) // 6):
+            layers.append(Block(inputs, outputs, 2 if stage > 0 and i == 0 else 1))
+            inputs = outputs
+    return nn.Sequential(*layers, nn.AvgPool2d(8), nn.Flatten(), nn.Linear(inputs, CLASSES))
+
+
+def official_loss(torch, student, teacher, target, temperature=4.0, ce_weight=0.1, kd_weight=0.9):
+    """mlkd_official: student and teacher are (weak, strong) logits."""
+    functional = torch.nn.functional
+    temperatures = (temperature, 3.0, 5.0, 2.0, 6.0)
+    with torch.no_grad():
+        p = functional.softmax(teacher[0], dim=1)
+        confidence, mass = p.max(dim=1).values, p.sum(dim=0)
+        sample_mask = (confidence <= torch.quantile(confidence, 0.5)).float().mean()
+        class_mask = (mass <= torch.quantile(mass, 0.5)).float().mean()
+
+    def kd(view, t):
+        log_s = functional.log_softmax(student[view] / t, dim=1)
+        return functional.kl_div(log_s, functional.softmax(teacher[view] / t, dim=1), reduction="batchmean") * t * t
+
+    loss = ce_weight * (functional.cross_entropy(student[0], target) + functional.cross_entropy(student[1], target))
+    instance = sum(kd(1, t) for t in temperatures[:3]) + sum(kd(0, t) for t in temperatures[3:])
+    for t in temperatures:
+        a, b = functional.softmax(student[0] / t, dim=1), functional.softmax(teacher[0] / t, dim=1)
+        instance = instance + sample_mask * kd(0, t)
+        loss = loss + kd_weight * sample_mask * ((b @ b.t() - a @ a.t()) ** 2).sum() / a.shape[0]
+        loss = loss + kd_weight * class_mask * ((b.t() @ b - a.t() @ a) ** 2).sum() / a.shape[1]
+    return loss + kd_weight * instance
+
+
+def loaded_blas():
+    """The path of the BLAS that this process has loaded."""
+    with open("/proc/self/maps") as maps:
+        libraries = {line.split()[-1] for line in maps if "/" in line}
+    candidates = sorted(path for path in libraries if any(part in os.path.basename(path) for part in ("blas", "mkl_rt")))
+    for path in candidates:
+        with open(path, "rb") as file:
+            if b"openblas" in path.encode() or "mkl" in path or b"openblas_get_config" in file.read():
+                return path, True
+    return (candidates or ["none"])[0], False
+
+
+def worker(task, memory_format, threads):
+    """Prepares the step, then runs a piece for each line on standard input and prints its times."""
+    import torch
+    torch.set_num_threads(threads)
+    torch.manual_seed(1)
+    layout = torch.channels_last if memory_format == "channels_last" else torch.contiguous_format
+    x4 = (32, 64, 128, 256)
+    student = make_network(torch, 20, (16, 16, 32, 64)) if task == "resnet20" else make_network(torch, 8, x4)
+    student = student.to(memory_format=layout).train()
+    teacher = make_network(torch, 32, x4).to(memory_format=layout).eval() if task == "mlkd" else None
+    optimizer = torch.optim.SGD(student.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
+    views = [torch.rand(BATCH, 3, 32, 32).mul(4).sub(2).to(memory_format=layout) for _ in range(2 if task == "mlkd" else 1)]
+    target = torch.randint(CLASSES, (BATCH,))
+
+    def step():
+        logits = [student(view) for view in views]
+        if teacher is None:
+            loss = torch.nn.functional.cross_entropy(logits[0], target)
+        else:
+            with torch.no_grad():
+                taught = [teacher(view) for view in views]
+            loss = official_loss(torch, logits, taught, target)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+
+    step()
+    path, good = loaded_blas()
+    print(json.dumps({"torch": torch.__version__, "onednn": torch.backends.mkldnn.is_available(), "blas": path, "good_blas": good}), flush=True)
+    for _ in sys.stdin:
+        start = time.perf_counter()
+        step()
+        count = max(1, round(PIECE_SECONDS / (time.perf_counter() - start)))
+        wall, cpu = [], []
+        for _ in range(REPETITIONS):
+            start, start_cpu = time.perf_counter(), time.process_time()
+            for _ in range(count):
+                step()
+            wall.append(1e3 * (time.perf_counter() - start) / count)
+            cpu.append(1e3 * (time.process_time() - start_cpu) / count)
+        print(json.dumps({"wall": wall, "cpu": cpu}), flush=True)
+
+
+# ---------------------------------------------------------------- the comparison
+
+def fail(message):
+    sys.exit("compare_pytorch: " + message)
+
+
+def busy_seconds():
+    """CPU seconds that the whole machine has worked."""
+    with open("/proc/stat") as file:
+        ticks = [int(word) for word in file.readline().split()[1:]]
+    return (sum(ticks[:3]) + sum(ticks[5:8])) / os.sysconf("SC_CLK_TCK")
+
+
+class PyTorch:
+    def __init__(self, task, memory_format, arguments):
+        huge = {"MALLOC_MMAP_THRESHOLD_": str(1 << 40), "MALLOC_TRIM_THRESHOLD_": str(1 << 40), "MALLOC_TOP_PAD_": str(64 << 20),
+                "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+        command = [arguments.python, os.path.abspath(__file__), "--worker", task, memory_format, str(arguments.threads)]
+        self.process = subprocess.Popen(command, env={**environment(arguments), **huge}, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        text=True)
+        self.format = memory_format
+        self.about = json.loads(self.answer())
+        if not self.about["good_blas"]:
+            fail(f"PyTorch's BLAS is {self.about['blas']}, far slower than OpenBLAS: apt-get install libopenblas0-pthread "
+                 "(and update-alternatives --config libblas.so.3-x86_64-linux-gnu), or start with LD_PRELOAD=libopenblas.so.0")
+
+    def answer(self):
+        line = self.process.stdout.readline()
+        if not line:
+            fail(f"PyTorch's process ended; try: {' '.join(self.process.args)}")
+        return line
+
+    def piece(self):
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        return json.loads(self.answer())
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def mlkd_piece(task, arguments):
+    with tempfile.TemporaryDirectory() as folder:
+        result = os.path.join(folder, "bench.json")
+        command = [arguments.mlkd, "bench", "--filter", f"^{TASKS[task]}$", "--json", result, "--threads", str(arguments.threads),
+                   "--device", "cpu", "--min-time", str(PIECE_SECONDS), "--repetitions", str(REPETITIONS)]
+        done = subprocess.run(command, env=environment(arguments), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        if done.returncode != 0:
+            fail(f"{' '.join(command)} failed: {done.stderr.strip()}")
+        with open(result) as file:
+            runs = [run for run in json.load(file)["benchmarks"] if run["run_type"] == "iteration"]
+    return {"wall": [run["real_time"] for run in runs], "cpu": [run["cpu_time"] for run in runs],
+            "peak_memory_mb": max(run["MB peak"] for run in runs)}
+
+
+def environment(arguments):
+    names = {**os.environ, "OMP_NUM_THREADS": str(arguments.threads), "OPENBLAS_NUM_THREADS": str(arguments.threads)}
+    if arguments.wait_policy != "default":
+        names["OMP_WAIT_POLICY"] = arguments.wait_policy
+    return names
+
+
+def measured(piece, threads):
+    """A piece, with how much of the machine others used meanwhile (the piece's own set-up counts as others')."""
+    start, busy = time.perf_counter(), busy_seconds()
+    result = piece()
+    elapsed = time.perf_counter() - start
+    result["busy_cores"] = (busy_seconds() - busy) / elapsed
+    result["slowdown"] = threads * statistics.median(result["wall"]) / statistics.median(result["cpu"])
+    return result
+
+
+def spread(values):
+    return {"min": min(values), "median": statistics.median(values), "max": max(values)}
+
+
+def compare(task, arguments):
+    trials = [PyTorch(task, memory_format, arguments) for memory_format in FORMATS]
+    best = {pytorch.format: min(min(pytorch.piece()["wall"]), min(pytorch.piece()["wall"])) for pytorch in trials}
+    chosen = min(trials, key=lambda pytorch: best[pytorch.format])
+    for pytorch in trials:
+        if pytorch is not chosen:
+            pytorch.close()
+    pairs = []
+    for number in range(arguments.rounds):
+        sides = {"pytorch": chosen.piece, "mlkd": lambda: mlkd_piece(task, arguments)}
+        order = ("pytorch", "mlkd") if number % 2 == 0 else ("mlkd", "pytorch")
+        pairs.append({side: measured(sides[side], arguments.threads) for side in order})
+    chosen.close()
+
+    def ratios(key, of):
+        return spread([of(pair["pytorch"][key]) / of(pair["mlkd"][key]) for pair in pairs])
+
+    def least(side, key):
+        return min(min(pair[side][key]) for pair in pairs)
+
+    return {"task": task, "benchmark": TASKS[task], "format": chosen.format, "trial_ms": best, "about": chosen.about,
+            "pytorch_ms": least("pytorch", "wall"), "mlkd_ms": least("mlkd", "wall"),
+            "ratio": ratios("wall", statistics.median), "ratio_of_bests": least("pytorch", "wall") / least("mlkd", "wall"),
+            "cpu_ratio": ratios("cpu", statistics.median), "cpu_ratio_of_bests": least("pytorch", "cpu") / least("mlkd", "cpu"),
+            "pytorch_cpu_ms": least("pytorch", "cpu"), "mlkd_cpu_ms": least("mlkd", "cpu"),
+            "mlkd_peak_memory_mb": max(pair["mlkd"]["peak_memory_mb"] for pair in pairs), "pairs": pairs}
+
+
+def main():
+    if sys.argv[1:2] == ["--worker"]:
+        return worker(sys.argv[2], sys.argv[3], int(sys.argv[4]))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--mlkd", default="build/cpu/bin/mlkd", help="the program (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=7, help="pairs of pieces (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=2, help="of both sides (default: %(default)s)")
+    parser.add_argument("--only", choices=TASKS, action="append", help="only this step; may be repeated")
+    parser.add_argument("--wait-policy", choices=("default", "passive", "active"), default="default",
+                        help="OMP_WAIT_POLICY of both sides; passive on a machine that others use too (default: unset)")
+    parser.add_argument("--python", default="/usr/bin/python3", help="the Python that has torch (default: %(default)s)")
+    parser.add_argument("--json", help="write all times there")
+    arguments = parser.parse_args()
+    if arguments.rounds < 1 or arguments.threads < 1:
+        fail("--rounds and --threads must be at least 1")
+    if not os.access(arguments.mlkd, os.X_OK):
+        fail(f"--mlkd {arguments.mlkd}: no such program; build it with: cmake --preset cpu && cmake --build --preset cpu")
+    if subprocess.run([arguments.python, "-c", "import torch"], stderr=subprocess.DEVNULL).returncode != 0:
+        fail(f"{arguments.python} has no torch: apt-get install python3-torch libopenblas0-pthread, or name another with --python")
+
+    print(f"{'step':<10} {'PyTorch ms':>11} {'mlkd ms':>9} {'ratio of bests':>15} {'pairs: min':>11} {'median':>7} {'max':>6}"
+          f" {'CPU time':>9}  format", flush=True)
+    results = []
+    for task in arguments.only or TASKS:
+        result = compare(task, arguments)
+        results.append(result)
+        ratio = result["ratio"]
+        print(f"{task:<10} {result['pytorch_ms']:11.1f} {result['mlkd_ms']:9.1f} {result['ratio_of_bests']:15.2f} {ratio['min']:11.2f}"
+              f" {ratio['median']:7.2f} {ratio['max']:6.2f} {result['cpu_ratio']['median']:9.2f}  {result['format']}", flush=True)
+    if arguments.json:
+        with open(arguments.json, "w") as file:
+            json.dump({"threads": arguments.threads, "wait_policy": arguments.wait_policy, "batch": BATCH, "results": results}, file, indent=1)
+    return None
+
+
+if __name__ == "__main__":
+    main()
