@@ -34,7 +34,8 @@ void compare_gradients(Report& report, const SafetensorsFile& file, const Networ
             square += static_cast<double>(gradient[i]) * gradient[i];
             dot += gradient[i] * projection[i];
         }
-        report.compare("grad." + parameter.name, {std::sqrt(square), dot}, expected_values(file, "grad." + parameter.name), gradient_tolerance);
+        report.compare("grad." + parameter.name, {std::sqrt(square), dot}, expected_values(file, "grad." + parameter.name), gradient_tolerance,
+                       Flips::gradient);
     }
 }
 
@@ -50,16 +51,16 @@ void compare_buffers(Report& report, const SafetensorsFile& file, const Network&
 
 }  // namespace
 
-Report run_model_case(Backend& backend, const SafetensorsFile& file) {
+Report run_model_case(Backend& backend, const SafetensorsFile& file, DType precision) {
     const std::string& model = file.meta("model");
     const int classes = std::stoi(file.meta("classes"));
     const std::int64_t batch = std::stoll(file.meta("batch"));
-    const auto network = make_network(backend, model, classes, Role::trained);
+    const auto network = make_network(backend, model, classes, Role::trained, precision);
     network->parameters().set_state(filled_state(network->parameters().state(), model), "fill rule");
 
     PersistentArena memory(backend);
     StepArena arena(backend);
-    const Tensor images = to_device(backend, memory, filled_images(model + "/input", batch), {batch, 32, 32, 3});
+    const Tensor images = to_device_as(precision, backend, memory, filled_images(model + "/input", batch), {batch, 32, 32, 3});
     const auto target_span = file.tensor("target").as<std::int64_t>();
     const Tensor target = to_device(backend, memory, std::vector<std::int32_t>(target_span.begin(), target_span.end()), {batch});
 
@@ -68,23 +69,24 @@ Report run_model_case(Backend& backend, const SafetensorsFile& file) {
     report.compare("eval.logits", evaluate(backend, arena, *network, images), expected_values(file, "eval.logits"), logits_tolerance);
 
     TrainingStep step(backend, arena, *network, nullptr, DistillationConfig{},
-                      SgdSettings{std::stof(file.meta("momentum")), std::stof(file.meta("weight_decay"))});
-    step.set_learning_rate(std::stof(file.meta("lr")));
+                      SgdSettings{std::stod(file.meta("momentum")), std::stod(file.meta("weight_decay"))});
+    step.set_learning_rate(std::stod(file.meta("lr")));
     for (int i = 0; i < 3; ++i) {
         step.run(images, target);
         const std::string name = "loss.step" + std::to_string(i);
-        report.compare(name, {to_host(backend, step.losses())[0]}, expected_values(file, name), trajectory_tolerance);
+        report.compare(name, {to_host(backend, step.losses())[0]}, expected_values(file, name), trajectory_tolerance,
+                       i == 0 ? Flips::nothing : Flips::training);
         if (i > 0) continue;
         report.compare("train.logits", to_host(backend, step.logits()), expected_values(file, "train.logits"), logits_tolerance);
         compare_gradients(report, file, *network, model);
         compare_buffers(report, file, *network);
     }
     report.compare("eval.logits.step3", evaluate(backend, arena, *network, images), expected_values(file, "eval.logits.step3"),
-                   trajectory_tolerance);
+                   trajectory_tolerance, Flips::training);
     return report;
 }
 
-Report run_trajectory_case(Backend& backend, const SafetensorsFile& file) {
+Report run_trajectory_case(Backend& backend, const SafetensorsFile& file, DType precision) {
     const std::string& name = file.meta("name");
     const int classes = std::stoi(file.meta("classes"));
     const std::int64_t batch = std::stoll(file.meta("batch"));
@@ -92,19 +94,19 @@ Report run_trajectory_case(Backend& backend, const SafetensorsFile& file) {
     const DistillationConfig config = distillation_settings(file);
     const int view_count = views(config.method);
 
-    const auto student = make_network(backend, file.meta("student"), classes, Role::trained);
+    const auto student = make_network(backend, file.meta("student"), classes, Role::trained, precision);
     student->parameters().set_state(filled_state(student->parameters().state(), name + "/student"), "fill rule");
     std::unique_ptr<Network> teacher;
     if (config.method != Method::none) {
-        teacher = make_network(backend, file.meta("teacher"), classes, Role::frozen);
+        teacher = make_network(backend, file.meta("teacher"), classes, Role::frozen, precision);
         teacher->parameters().set_state(filled_state(teacher->parameters().state(), name + "/teacher"), "fill rule");
         teacher->fold();
     }
 
     StepArena arena(backend);
     TrainingStep step(backend, arena, *student, teacher.get(), config,
-                      SgdSettings{std::stof(file.meta("momentum")), std::stof(file.meta("weight_decay"))});
-    step.set_learning_rate(std::stof(file.meta("lr")));
+                      SgdSettings{std::stod(file.meta("momentum")), std::stod(file.meta("weight_decay"))});
+    step.set_learning_rate(std::stod(file.meta("lr")));
     std::vector<double> losses;  // (steps, 5)
     for (int k = 0; k < steps; ++k) {
         PersistentArena memory(backend);
@@ -116,15 +118,22 @@ Report run_trajectory_case(Backend& backend, const SafetensorsFile& file) {
         std::vector<std::int32_t> targets;
         for (double u : uniform(name + "/target/" + std::to_string(k), static_cast<std::size_t>(batch)))
             targets.push_back(static_cast<std::int32_t>(std::floor(u * classes)));
-        step.run(to_device(backend, memory, images, {view_count * batch, 32, 32, 3}), to_device(backend, memory, targets, {batch}));
+        step.run(to_device_as(precision, backend, memory, images, {view_count * batch, 32, 32, 3}),
+                 to_device(backend, memory, targets, {batch}));
         for (double value : to_host(backend, step.losses())) losses.push_back(value);
     }
 
     Report report;
-    report.compare("losses", losses, expected_values(file, "losses"), trajectory_tolerance);
+    const std::vector<double> expected = expected_values(file, "losses");
+    const std::size_t parts = losses.size() / static_cast<std::size_t>(steps);
+    report.compare("losses", losses, expected, trajectory_tolerance, Flips::training);
+    if (expected.size() == losses.size())
+        report.compare("losses of step 0", {losses.begin(), losses.begin() + static_cast<std::ptrdiff_t>(parts)},
+                       {expected.begin(), expected.begin() + static_cast<std::ptrdiff_t>(parts)}, trajectory_tolerance);
     PersistentArena memory(backend);
-    const Tensor probe = to_device(backend, memory, filled_images(name + "/probe", batch), {batch, 32, 32, 3});
-    report.compare("probe.logits", evaluate(backend, arena, *student, probe), expected_values(file, "probe.logits"), trajectory_tolerance);
+    const Tensor probe = to_device_as(precision, backend, memory, filled_images(name + "/probe", batch), {batch, 32, 32, 3});
+    report.compare("probe.logits", evaluate(backend, arena, *student, probe), expected_values(file, "probe.logits"), trajectory_tolerance,
+                   Flips::training);
     return report;
 }
 

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -6,13 +7,19 @@
 
 namespace mlkd::golden {
 
-void Report::add(const Comparison& comparison) {
-    if (compared_++ == 0 || comparison.share() > worst_.share()) worst_ = comparison;
+Comparison Report::worst() const {
+    if (comparisons_.empty()) return {};
+    return *std::max_element(comparisons_.begin(), comparisons_.end(),
+                             [](const Comparison& a, const Comparison& b) { return a.share() < b.share(); });
 }
 
-void Report::compare(const std::string& where, const std::vector<double>& got, const std::vector<double>& expected, double tolerance) {
+void Report::compare(const std::string& where, const std::vector<double>& got, const std::vector<double>& expected, double tolerance,
+                     Flips flips) {
     constexpr double infinity = std::numeric_limits<double>::infinity();
-    if (got.size() != expected.size()) return add({infinity, tolerance, where + " (wrong size)"});
+    if (got.size() != expected.size()) {
+        comparisons_.push_back({infinity, tolerance, where + " (wrong size)", flips});
+        return;
+    }
     double difference = 0, norm = 0;
     for (std::size_t i = 0; i < got.size(); ++i) {
         difference += (got[i] - expected[i]) * (got[i] - expected[i]);
@@ -22,13 +29,13 @@ void Report::compare(const std::string& where, const std::vector<double>& got, c
     constexpr double smallest = std::numeric_limits<float>::min();
     double error = std::sqrt(difference) / std::fmax(std::sqrt(norm), smallest);
     if (!std::isfinite(error)) error = infinity;
-    add({error, tolerance, where});
+    comparisons_.push_back({error, tolerance, where, flips});
 }
 
 void Report::compare_exactly(const std::string& where, const std::vector<std::uint8_t>& got, const std::vector<std::uint8_t>& expected) {
     std::size_t differing = got.size() == expected.size() ? 0 : 1;
     for (std::size_t i = 0; i < std::min(got.size(), expected.size()); ++i) differing += got[i] != expected[i];
-    add({static_cast<double>(differing), 0.0, where});
+    comparisons_.push_back({static_cast<double>(differing), 0.0, where});
 }
 
 std::vector<double> expected_values(const SafetensorsFile& file, const std::string& name) {
@@ -42,11 +49,11 @@ std::vector<double> expected_values(const SafetensorsFile& file, const std::stri
     }
 }
 
-Report run_case(Backend& backend, const SafetensorsFile& file) {
+Report run_case(Backend& backend, const SafetensorsFile& file, DType precision) {
     const std::string& kind = file.meta("case");
     if (kind == "loss") return run_loss_case(backend, file);
-    if (kind == "model") return run_model_case(backend, file);
-    if (kind == "trajectory") return run_trajectory_case(backend, file);
+    if (kind == "model") return run_model_case(backend, file, precision);
+    if (kind == "trajectory") return run_trajectory_case(backend, file, precision);
     if (kind == "augment") return run_augment_case(file);
     throw Error("unknown kind of case '" + kind + "'");
 }
