@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <cstring>
 
 #include "engine/error.h"
@@ -87,6 +89,16 @@ void save_checkpoint(const std::string& path, const Network& network, const Chec
     const std::vector<double> packed = pack(progress);
     file.tensors[progress_name] = HostTensor::of<double>({static_cast<std::int64_t>(packed.size())}, std::span<const double>(packed));
     write_safetensors(path, file);
+}
+
+std::string non_finite_tensor(const Network& network) {
+    const auto finite = [](std::span<const float> values) { return std::ranges::all_of(values, [](float v) { return std::isfinite(v); }); };
+    const ParameterStore& store = network.parameters();
+    for (const auto& [name, tensor] : store.state())
+        if (tensor.dtype == DType::f32 && !finite(tensor.as<float>())) return name;
+    for (const Parameter& parameter : store.parameters())
+        if (!finite(store.in_pytorch_order(store.part_of(store.momenta(), parameter)))) return "momentum of " + parameter.name;
+    return {};
 }
 
 CheckpointInfo checkpoint_info(const SafetensorsFile& file) {

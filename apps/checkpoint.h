@@ -37,6 +37,9 @@ struct CheckpointInfo {
 void save_weights(const std::string& path, const Network& network, const CheckpointInfo& info);
 void save_checkpoint(const std::string& path, const Network& network, const CheckpointInfo& info, const Progress& progress);
 
+// The name of a tensor (parameter, statistic or momentum) that holds an infinity or no number; empty when all are finite.
+std::string non_finite_tensor(const Network& network);
+
 // Reads what any checkpoint says of itself; metadata that a foreign file lacks stays at its default.
 CheckpointInfo checkpoint_info(const SafetensorsFile& file);
 // Sets a network's parameters and statistics from a weights file or a full checkpoint. Errors name `path`.

@@ -7,6 +7,9 @@ namespace mlkd {
 class ProgressLine {
 public:
     ProgressLine();
+    ~ProgressLine() { clear(); }  // so that an error's line stands alone
+    ProgressLine(const ProgressLine&) = delete;
+    ProgressLine& operator=(const ProgressLine&) = delete;
     bool visible() const { return visible_; }
     void show(const std::string& text);
     void clear();

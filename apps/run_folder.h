@@ -8,7 +8,7 @@ namespace mlkd {
 class RunFolder {
 public:
     // Makes the folder; Error when it cannot be written, or when it holds a run already and neither `resume` nor
-    // `overwrite` is given. overwrite removes the files of the old run.
+    // `overwrite` is given. Removes what a killed process left half written; the files of an old run stay.
     RunFolder(const std::string& path, bool resume, bool overwrite);
 
     const std::string& path() const { return path_; }
@@ -20,8 +20,11 @@ public:
     std::string plans() const { return file("convolution_plans.json"); }
     bool has_checkpoint() const;
 
+    // Removes the files of an old run. Its convolution plans stay: they belong to the machine.
+    void clear() const;
+
     void save_config(const nlohmann::ordered_json& config) const;
-    // Appends one line to metrics.jsonl and makes sure that it is on the disk.
+    // Appends one line to metrics.jsonl, whole or not at all, and makes sure that it is on the disk.
     void append_metrics(const nlohmann::ordered_json& line) const;
     // Drops the lines of epochs after `epoch`, and a torn last line: they will be written again.
     void keep_metrics_up_to(std::int64_t epoch) const;

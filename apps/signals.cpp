@@ -14,7 +14,8 @@ SignalWatch::SignalWatch() {
     noted_signal = 0;
     struct sigaction action {};
     action.sa_handler = note;
-    action.sa_flags = static_cast<int>(SA_RESETHAND);
+    // Restarting calls: a write to a full pipe must not fail for it.
+    action.sa_flags = static_cast<int>(SA_RESETHAND) | SA_RESTART;
     sigaction(SIGINT, &action, &old_interrupt_);
     sigaction(SIGTERM, &action, &old_terminate_);
 }

@@ -24,9 +24,17 @@ constexpr const char* part_names[] = {"ce", "instance", "batch", "class", "total
 // How often the host looks at the losses on the device.
 constexpr std::int64_t steps_between_checks = 10;
 
-Dataset load_checked(const Config& config, Split split) {
+// What can be said of a configuration alone, before anything is made or read.
+Config checked(Config config) {
     if (config.dataset.path.empty())
         throw UsageError("dataset.path is empty: name the data's folder, e.g. dataset.path=cifar-100-binary, or synthetic");
+    if (config.distiller.type != Method::none && config.distiller.teacher_checkpoint.empty())
+        throw UsageError("distiller.teacher_checkpoint is empty: name the teacher's checkpoint (train one with type none)");
+    validate(distillation_config(config));
+    return config;
+}
+
+Dataset load_checked(const Config& config, Split split) {
     Dataset dataset = load_dataset(config.dataset.path, split);
     if (config.dataset.type != "auto" && config.dataset.type != dataset.name)
         throw Error(fmt::format("{}: holds {}, but dataset.type asks for {}", config.dataset.path, dataset.name, config.dataset.type));
@@ -40,7 +48,7 @@ std::unique_ptr<Backend> make_run_backend(const Config& config, const RunFolder&
 }  // namespace
 
 Trainer::Trainer(Config config, const TrainOptions& options)
-    : config_(std::move(config)),
+    : config_(checked(std::move(config))),
       folder_(output_folder(config_), options.resume, options.overwrite),
       backend_(make_run_backend(config_, folder_)),
       train_data_(load_checked(config_, Split::train)),
@@ -53,7 +61,6 @@ Trainer::Trainer(Config config, const TrainOptions& options)
     fmt::print("data      {}: {} training and {} test images, {} classes\n", train_data_.name, train_data_.size(), test_data_.size(),
                train_data_.classes);
     const DistillationConfig losses = distillation_config(config_);
-    validate(losses);
     student_ = make_network(*backend_, config_.distiller.student, static_cast<int>(train_data_.classes), Role::trained);
     student_->parameters().initialise(config_.solver.seed);
     fmt::print("{} {}: {} parameters, {:.1f} MFLOP an image forward\n", losses.method == Method::none ? "network  " : "student  ",
@@ -70,7 +77,10 @@ Trainer::Trainer(Config config, const TrainOptions& options)
                                                .shuffle = true,
                                                .augment = true,
                                                .workers = config_.dataset.num_workers});
-    if (options.resume) resume();
+    if (options.resume)
+        resume();
+    else
+        folder_.clear();
     folder_.save_config(to_json(config_));
     fmt::print("run       {} epochs of {} batches of {}, output in {}\n", config_.solver.epochs, loader_->batches(), batch, folder_.path());
     std::fflush(stdout);
@@ -78,7 +88,6 @@ Trainer::Trainer(Config config, const TrainOptions& options)
 
 void Trainer::load_teacher() {
     const std::string& path = config_.distiller.teacher_checkpoint;
-    if (path.empty()) throw UsageError("distiller.teacher_checkpoint is empty: name the teacher's checkpoint (train one with type none)");
     teacher_ = load_network(*backend_, path, config_.distiller.teacher, Role::frozen);
     require_same_classes(*teacher_, train_data_, fmt::format("teacher {}", path));
     teacher_->fold();
@@ -104,7 +113,10 @@ void Trainer::resume() {
     folder_.keep_metrics_up_to(progress_.epoch - 1);
     if (saved.threads != now.threads)
         fmt::print("resume    warning: the run used {} threads, now {}: sums may differ in their last bits\n", saved.threads, now.threads);
-    fmt::print("resume    at epoch {}, batch {}\n", progress_.epoch, progress_.next_batch + 1);
+    if (progress_.epoch > config_.solver.epochs)
+        fmt::print("resume    all {} epochs are done\n", config_.solver.epochs);
+    else
+        fmt::print("resume    at epoch {}, after {} of its batches\n", progress_.epoch, progress_.next_batch);
 }
 
 CheckpointInfo Trainer::info(std::int64_t finished_epochs) const {
@@ -119,12 +131,18 @@ ExitCode Trainer::run() {
             fmt::print("stopped by a signal at epoch {}, batch {}: saved in {}; continue with --resume\n", progress_.epoch,
                        progress_.next_batch, folder_.last());
             print_summary();
-            return signals_.received() == SIGINT ? ExitCode::interrupted : ExitCode::terminated;
+            return exit_code();
         }
         finish_epoch();
     }
     print_summary();
-    return ExitCode::done;
+    return exit_code();
+}
+
+// A signal counts in the last epoch's evaluation, too: whoever sent it wants no further command of a script to run.
+ExitCode Trainer::exit_code() const {
+    if (signals_.received() == 0) return ExitCode::done;
+    return signals_.received() == SIGINT ? ExitCode::interrupted : ExitCode::terminated;
 }
 
 Trainer::EpochEnd Trainer::train_epoch() {
@@ -137,7 +155,15 @@ Trainer::EpochEnd Trainer::train_epoch() {
     step_->set_learning_rate(static_cast<float>(learning_rate(config_.solver, static_cast<int>(progress_.epoch))));
     loader_->start_epoch(static_cast<std::uint32_t>(progress_.epoch), progress_.next_batch);
     const std::int64_t views = step_->views();
-    while (const Batch* batch = loader_->next()) {
+    for (;;) {
+        // Also before the first batch and after the last one, when only the evaluation is left.
+        if (signals_.received() != 0) {
+            line_.clear();
+            check_losses(meter_.read());
+            return EpochEnd::stopped;
+        }
+        const Batch* batch = loader_->next();
+        if (batch == nullptr) break;
         const Tensor images = images_.slice(0, views * batch->size), target = target_.slice(0, batch->size);
         backend_->copy_from_host(images.data, batch->images.data, images.bytes());
         backend_->copy_from_host(target.data, batch->labels.data(), target.bytes());
@@ -149,11 +175,6 @@ Trainer::EpochEnd Trainer::train_epoch() {
             check_losses(meter_.read());
             show_progress(progress_.next_batch, progress_.seconds);
         }
-        if (signals_.received() != 0 && progress_.next_batch < loader_->batches()) {
-            line_.clear();
-            check_losses(meter_.read());
-            return EpochEnd::stopped;
-        }
     }
     line_.clear();
     check_losses(meter_.read());
@@ -161,6 +182,7 @@ Trainer::EpochEnd Trainer::train_epoch() {
 }
 
 void Trainer::finish_epoch() {
+    check_parameters();
     const double train_seconds = progress_.seconds;
     const LossMeter::Reading reading = meter_.read();
     std::array<double, accuracy_counter_count> counts{};
@@ -169,6 +191,7 @@ void Trainer::finish_epoch() {
     const double images_per_second = reading.samples / train_seconds;
     const Clock::time_point evaluation_start = Clock::now();
     const Evaluation test = evaluate(*backend_, arena_, *student_, test_data_, config_.dataset.test.batch_size);
+    if (!std::isfinite(test.loss)) fail_non_finite("the test loss", progress_.next_batch);
     const std::int64_t epoch = progress_.epoch;
     const double lr = learning_rate(config_.solver, static_cast<int>(epoch));
 
@@ -217,18 +240,31 @@ void Trainer::finish_epoch() {
 }
 
 void Trainer::save_progress() {
+    check_parameters();
     progress_.losses = meter_.read();
     backend_->copy_to_host(progress_.counts.data(), step_->counters().data, step_->counters().bytes());
-    save_checkpoint(folder_.last(), *student_, info(progress_.epoch - 1), progress_);
+    CheckpointInfo described = info(progress_.epoch - 1);
+    if (progress_.next_batch > 0) described.top1 = -1;  // these weights have not been tested
+    save_checkpoint(folder_.last(), *student_, described, progress_);
 }
 
 void Trainer::check_losses(const LossMeter::Reading& reading) const {
     if (reading.bad_step < 0) return;
+    fail_non_finite(fmt::format("loss part '{}'", part_names[static_cast<int>(reading.bad_part)]),
+                    static_cast<std::int64_t>(reading.bad_step) + 1);
+}
+
+// The loss of a step is taken before its update: a network may be broken although every loss was finite.
+void Trainer::check_parameters() const {
+    if (const std::string broken = non_finite_tensor(*student_); !broken.empty())
+        fail_non_finite(fmt::format("'{}'", broken), progress_.next_batch);
+}
+
+void Trainer::fail_non_finite(const std::string& what, std::int64_t step) const {
     const std::string kept = folder_.has_checkpoint() ? fmt::format("the last good checkpoint is {}", folder_.last())
                                                       : std::string("no epoch was finished, so nothing is saved");
-    throw Error(fmt::format("the loss is not finite: part '{}' in epoch {}, step {}; lower solver.lr or raise the temperatures; {}",
-                            part_names[static_cast<int>(reading.bad_part)], progress_.epoch, static_cast<std::int64_t>(reading.bad_step) + 1,
-                            kept),
+    throw Error(fmt::format("{} is not finite in epoch {}, step {}; lower solver.lr or raise the temperatures; {}", what, progress_.epoch,
+                            step, kept),
                 ExitCode::non_finite);
 }
 

@@ -26,7 +26,7 @@ public:
     // asked. Prints what it works with.
     Trainer(Config config, const TrainOptions& options);
 
-    // Trains to the last epoch. ExitCode::interrupted or terminated after a signal (the run is saved), done at the end.
+    // Trains to the last epoch. ExitCode::interrupted or terminated after a signal (the run is saved), else done.
     // Throws Error with ExitCode::non_finite at a loss that is not finite; the checkpoints stay those of before.
     ExitCode run();
 
@@ -38,7 +38,11 @@ private:
     EpochEnd train_epoch();
     void finish_epoch();
     void save_progress();
+    // Throw where a number is not finite.
     void check_losses(const LossMeter::Reading& reading) const;
+    void check_parameters() const;
+    [[noreturn]] void fail_non_finite(const std::string& what, std::int64_t step) const;
+    ExitCode exit_code() const;
     void show_progress(std::int64_t batch, double seconds);
     void print_summary() const;
     CheckpointInfo info(std::int64_t finished_epochs) const;
