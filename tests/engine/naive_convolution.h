@@ -32,17 +32,17 @@ struct NaiveConvolution {
                                           static_cast<std::size_t>(((k * w[1] + r) * w[2] + s) * w[3] + c));
                             }
     }
-    Values forward(const float* x_values, const float* w_values) const {
+    template <class T> Values forward(const T* x_values, const T* w_values) const {
         Values out(static_cast<std::size_t>(y.elements()));
         for_each_product([&](std::size_t i, std::size_t j, std::size_t k) { out[i] += double{x_values[j]} * w_values[k]; });
         return out;
     }
-    Values backward_data(const float* dL_dy, const float* w_values) const {
+    template <class T> Values backward_data(const T* dL_dy, const T* w_values) const {
         Values out(static_cast<std::size_t>(x.elements()));
         for_each_product([&](std::size_t i, std::size_t j, std::size_t k) { out[j] += double{dL_dy[i]} * w_values[k]; });
         return out;
     }
-    Values backward_filter(const float* x_values, const float* dL_dy) const {
+    template <class T> Values backward_filter(const T* x_values, const T* dL_dy) const {
         Values out(static_cast<std::size_t>(w.elements()));
         for_each_product([&](std::size_t i, std::size_t j, std::size_t k) { out[k] += double{dL_dy[i]} * x_values[j]; });
         return out;

@@ -16,7 +16,8 @@ Tensor to_device(Backend& backend, PersistentArena& arena, const std::vector<T>&
 }
 
 // The same in a network's precision.
-inline Tensor to_device_as(DType precision, Backend& backend, PersistentArena& arena, const std::vector<float>& values, const Shape& shape) {
+inline Tensor to_device_as(DType precision, Backend& backend, PersistentArena& arena, const std::vector<float>& values,
+                           const Shape& shape) {
     if (precision == DType::f32) return to_device(backend, arena, values, shape);
     return to_device(backend, arena, std::vector<double>(values.begin(), values.end()), shape);
 }

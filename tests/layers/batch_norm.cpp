@@ -20,24 +20,24 @@ struct Setting {
 };
 
 // Everything that the six launches of one layer read and write.
-struct Run {
-    Buffers buffers{7};
+template <class T> struct Run {
+    BuffersOf<T> buffers{7};
     Tensor x, residual, gamma, beta, weight;  // weight: dL/dy of L = Σ weight · y
     Tensor y, mean, inverse_deviation, running_mean, running_variance, partials;
     Tensor dL_dx, dz, dL_dgamma, dL_dbeta, mean_dz, mean_dz_xhat;
 
     Run(const Stream& stream, const Setting& s) {
         const Shape shape{s.batch, s.height, s.width, s.channels}, vector{s.channels}, per_view{s.views, s.channels};
-        x = buffers.input(shape, s.shift - 1, s.shift + 2);
+        x = buffers.input(shape, T{s.shift} - 1, T{s.shift} + 2);
         if (s.residual) residual = buffers.input(shape);
-        gamma = buffers.input(vector, 0.5f, 1.5f);
+        gamma = buffers.input(vector, T{0.5f}, T{1.5f});
         beta = buffers.input(vector);
         weight = buffers.input(shape);
         y = buffers.output(shape);
         mean = buffers.output(per_view);
         inverse_deviation = buffers.output(per_view);
-        running_mean = buffers.constant(vector, 0.25f);
-        running_variance = buffers.constant(vector, 2.0f);
+        running_mean = buffers.constant(vector, T{0.25f});
+        running_variance = buffers.constant(vector, T{2.0f});
         partials = buffers.output(batch_norm_partials_shape(shape, s.views));
         dL_dx = buffers.output(shape);
         dL_dgamma = buffers.output(vector);
@@ -45,18 +45,18 @@ struct Run {
         mean_dz = buffers.output(per_view);
         mean_dz_xhat = buffers.output(per_view);
         dz = buffers.output(shape);
-        std::copy_n(weight.as<float>(), weight.elements(), dz.as<float>());
+        std::copy_n(weight.as<T>(), weight.elements(), dz.as<T>());
 
         batch_norm_statistics(stream, mean, inverse_deviation, running_mean, running_variance, partials, x, s.views);
         batch_norm_apply(stream, y, x, mean, inverse_deviation, gamma, beta, residual, s.relu, s.views);
-        std::fill_n(partials.as<float>(), partials.elements(), std::nanf(""));
+        std::fill_n(partials.as<T>(), partials.elements(), std::numeric_limits<T>::quiet_NaN());
         batch_norm_backward_sums(stream, dL_dgamma, dL_dbeta, mean_dz, mean_dz_xhat, partials, dz, y, x, mean, inverse_deviation, s.relu,
                                  s.views);
         batch_norm_backward_apply(stream, dL_dx, dz, y, x, mean, inverse_deviation, gamma, mean_dz, mean_dz_xhat, s.relu, s.views);
     }
 };
 
-naive::BatchNormCase reference_of(const Run& run, const Setting& s) {
+template <class T> naive::BatchNormCase reference_of(const Run<T>& run, const Setting& s) {
     return {s.batch / s.views * s.height * s.width, s.views, s.channels, values(run.x),
             s.residual ? values(run.residual) : std::vector<double>{}, values(run.gamma), values(run.beta), s.relu};
 }
@@ -68,12 +68,12 @@ const Setting settings[] = {
 
 }  // namespace
 
-TEST_CASE("batch norm: forward, running statistics and the residual's gradient equal the naive loops") {
+TEST_CASE_TEMPLATE("batch norm: forward, running statistics and the residual's gradient equal the naive loops", T, float, double) {
     for (const Setting& s : settings) {
         CAPTURE(s.channels);
-        const Run run({}, s);
+        const Run<T> run({}, s);
         const naive::BatchNormCase reference = reference_of(run, s);
-        CHECK(naive::relative_error(values(run.y), reference.forward()) < 4e-6);
+        CHECK(naive::relative_error(values(run.y), reference.forward()) < either<T>(4e-6, 1e-11));
         std::vector<double> running_mean, running_variance;
         for (std::int64_t c = 0; c < s.channels; ++c) {
             double m = 0.25, v = 2.0;
@@ -85,8 +85,8 @@ TEST_CASE("batch norm: forward, running statistics and the residual's gradient e
             running_mean.push_back(m);
             running_variance.push_back(v);
         }
-        CHECK(naive::relative_error(values(run.running_mean), running_mean) < 1e-6);
-        CHECK(naive::relative_error(values(run.running_variance), running_variance) < 1e-6);
+        CHECK(naive::relative_error(values(run.running_mean), running_mean) < either<T>(1e-6, 1e-11));
+        CHECK(naive::relative_error(values(run.running_variance), running_variance) < either<T>(1e-6, 1e-11));
         std::vector<double> dz = values(run.weight);
         const std::vector<double> y = values(run.y);
         for (std::size_t i = 0; i < dz.size(); ++i)
@@ -95,11 +95,11 @@ TEST_CASE("batch norm: forward, running statistics and the residual's gradient e
     }
 }
 
-TEST_CASE("batch norm: gradients equal finite differences in double") {
+TEST_CASE_TEMPLATE("batch norm: gradients equal finite differences in double", T, float, double) {
     for (const Setting& s : settings) {
         if (s.batch * s.height * s.width * s.channels > 700) continue;
         CAPTURE(s.channels);
-        const Run run({}, s);
+        const Run<T> run({}, s);
         naive::BatchNormCase reference = reference_of(run, s);
         const std::vector<double> weight = values(run.weight);
         const auto numeric = [&](std::vector<double>& at) {
@@ -109,9 +109,20 @@ TEST_CASE("batch norm: gradients equal finite differences in double") {
         };
         const std::vector<double> dL_dx = numeric(reference.x);
         if (naive::relative_error(dL_dx, std::vector<double>(dL_dx.size(), 0.0)) > 1e20)
-            CHECK(naive::relative_error(values(run.dL_dx), dL_dx) < 2e-5);
-        CHECK(naive::relative_error(values(run.dL_dgamma), numeric(reference.gamma)) < 2e-5);
-        CHECK(naive::relative_error(values(run.dL_dbeta), numeric(reference.beta)) < 2e-5);
+            CHECK(naive::relative_error(values(run.dL_dx), dL_dx) < either<T>(2e-5, 1e-8));
+        CHECK(naive::relative_error(values(run.dL_dgamma), numeric(reference.gamma)) < either<T>(2e-5, 1e-8));
+        CHECK(naive::relative_error(values(run.dL_dbeta), numeric(reference.beta)) < either<T>(2e-5, 1e-8));
+    }
+}
+
+TEST_CASE_TEMPLATE("batch norm: gradients equal the naive loops", T, float, double) {
+    for (const Setting& s : settings) {
+        CAPTURE(s.channels);
+        const Run<T> run({}, s);
+        const naive::BatchNormCase::Gradients expected = reference_of(run, s).gradients(values(run.weight), values(run.y));
+        CHECK(naive::relative_error(values(run.dL_dx), expected.x) < either<T>(2e-5, 1e-11));
+        CHECK(naive::relative_error(values(run.dL_dgamma), expected.gamma) < either<T>(2e-5, 1e-11));
+        CHECK(naive::relative_error(values(run.dL_dbeta), expected.beta) < either<T>(2e-5, 1e-11));
     }
 }
 
@@ -121,7 +132,7 @@ TEST_SUITE("team") {
             Stream teams;
             teams.teams = 3;
             teams.team_size = 5;
-            const Run alone({}, s), together(teams, s);
+            const Run<float> alone({}, s), together(teams, s);
             CHECK(values(alone.y) == values(together.y));
             CHECK(values(alone.dL_dx) == values(together.dL_dx));
             CHECK(values(alone.dL_dgamma) == values(together.dL_dgamma));
@@ -130,25 +141,28 @@ TEST_SUITE("team") {
     }
 }
 
-TEST_CASE("batch norm: evaluation mode, and folded into a filter") {
-    Buffers buffers(3);
+TEST_CASE_TEMPLATE("batch norm: evaluation mode, and folded into a filter", T, float, double) {
+    BuffersOf<T> buffers(3);
     const int C = 5;
-    const Tensor x = buffers.input({2, 3, 3, C}), gamma = buffers.input({C}, 0.5f, 2), beta = buffers.input({C}), mean = buffers.input({C}),
-                 variance = buffers.input({C}, 0.1f, 3), y = buffers.output({2, 3, 3, C});
+    const T half = T{0.5f}, eighth = T{0.125f};
+    const Tensor x = buffers.input({2, 3, 3, C}), gamma = buffers.input({C}, half, 2), beta = buffers.input({C}), mean = buffers.input({C}),
+                 variance = buffers.input({C}, eighth, 3), y = buffers.output({2, 3, 3, C});
+    const std::vector<double> xs = values(x), gammas = values(gamma), betas = values(beta), means = values(mean), variances = values(variance);
+    const auto scale = [&](std::size_t c) { return gammas[c] / std::sqrt(variances[c] + 1e-5); };
     for (const bool relu : {false, true}) {
         batch_norm_evaluate({}, y, x, mean, variance, gamma, beta, relu);
-        for (std::int64_t i = 0; i < x.elements(); ++i) {
-            const std::int64_t c = i % C;
-            const double z = (x.as<float>()[i] - static_cast<double>(mean.as<float>()[c])) / std::sqrt(variance.as<float>()[c] + 1e-5) *
-                                 gamma.as<float>()[c] + beta.as<float>()[c];
-            CHECK(y.as<float>()[i] == doctest::Approx(relu && z < 0 ? 0 : z).epsilon(1e-5));
+        std::vector<double> expected;
+        for (std::size_t i = 0; i < xs.size(); ++i) {
+            const double z = (xs[i] - means[i % C]) * scale(i % C) + betas[i % C];
+            expected.push_back(relu && z < 0 ? 0 : z);
         }
+        CHECK(naive::relative_error(values(y), expected) < either<T>(1e-6, 1e-11));
     }
     const Tensor w = buffers.input({C, 3, 1, 2}), folded = buffers.output({C, 3, 1, 2}), bias = buffers.output({C});
     batch_norm_fold({}, folded, bias, w, mean, variance, gamma, beta);
-    for (std::int64_t k = 0; k < C; ++k) {
-        const double scale = gamma.as<float>()[k] / std::sqrt(variance.as<float>()[k] + 1e-5);
-        CHECK(bias.as<float>()[k] == doctest::Approx(beta.as<float>()[k] - mean.as<float>()[k] * scale).epsilon(1e-5));
-        for (std::int64_t i = 0; i < 6; ++i) CHECK(folded.as<float>()[k * 6 + i] == doctest::Approx(w.as<float>()[k * 6 + i] * scale).epsilon(1e-5));
-    }
+    std::vector<double> expected_w = values(w), expected_bias;
+    for (std::size_t i = 0; i < expected_w.size(); ++i) expected_w[i] *= scale(i / 6);
+    for (std::size_t k = 0; k < C; ++k) expected_bias.push_back(betas[k] - means[k] * scale(k));
+    CHECK(naive::relative_error(values(folded), expected_w) < either<T>(1e-6, 1e-11));
+    CHECK(naive::relative_error(values(bias), expected_bias) < either<T>(1e-6, 1e-11));
 }

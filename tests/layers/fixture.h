@@ -7,21 +7,26 @@
 #include <limits>
 #include <vector>
 
+#include "engine/dispatch.h"
 #include "engine/philox.h"
 #include "engine/tensor.h"
 
 namespace mlkd {
 
-class Buffers {
+template <class T> class BuffersOf {
 public:
-    explicit Buffers(std::uint64_t seed) : random_(seed, Purpose::test, 0, 0) {}
-    ~Buffers() { check_sentinels(); }
+    explicit BuffersOf(std::uint64_t seed) : random_(seed, Purpose::test, 0, 0) {}
+    ~BuffersOf() { check_sentinels(); }
 
-    Tensor output(const Shape& shape) { return make(shape, [] { return std::numeric_limits<float>::quiet_NaN(); }); }
-    Tensor constant(const Shape& shape, float value) { return make(shape, [value] { return value; }); }
-    // Uniform in [low, high).
-    Tensor input(const Shape& shape, float low = -1, float high = 1) {
-        return make(shape, [&] { return low + (high - low) * random_.uniform(); });
+    Tensor output(const Shape& shape) { return make(shape, [] { return std::numeric_limits<T>::quiet_NaN(); }); }
+    Tensor constant(const Shape& shape, T value) { return make(shape, [value] { return value; }); }
+    // Uniform in [low, high); doubles have bits that no float has.
+    Tensor input(const Shape& shape, T low = -1, T high = 1) {
+        return make(shape, [&] {
+            T uniform = random_.uniform();
+            if constexpr (sizeof(T) > sizeof(float)) uniform += 0x1p-24 * static_cast<T>(random_.uniform());
+            return low + (high - low) * uniform;
+        });
     }
     void check_sentinels() const {
         for (const auto& buffer : buffers_)
@@ -30,7 +35,7 @@ public:
 
 private:
     static constexpr std::size_t guard = 8;
-    static constexpr float sentinel = -12345.5f;
+    static constexpr T sentinel = T{-12345.5};
 
     template <class Draw> Tensor make(const Shape& shape, Draw draw) {
         auto& buffer = buffers_.emplace_back(static_cast<std::size_t>(shape.elements()) + guard, sentinel);
@@ -38,12 +43,20 @@ private:
         return view_of(buffer.data(), shape);
     }
     RandomSequence random_;
-    std::deque<std::vector<float>> buffers_;
+    std::deque<std::vector<T>> buffers_;
 };
+using Buffers = BuffersOf<float>;
 
 inline std::vector<double> values(const Tensor& tensor) {
-    const float* data = tensor.as<float>();
-    return {data, data + tensor.elements()};
+    std::vector<double> out;
+    with_real_type(tensor.dtype, [&](auto zero) {
+        const auto* data = tensor.as<decltype(zero)>();
+        out.assign(data, data + tensor.elements());
+    });
+    return out;
 }
+
+// The tolerance of a test that runs in both precisions.
+template <class T> constexpr double either(double single, double twofold) { return sizeof(T) == sizeof(float) ? single : twofold; }
 
 }  // namespace mlkd

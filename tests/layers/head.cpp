@@ -32,7 +32,7 @@ struct NaiveHead {
 
 }  // namespace
 
-TEST_CASE("head: logits and all gradients against the naive loops") {
+TEST_CASE_TEMPLATE("head: logits and all gradients against the naive loops", T, float, double) {
     const std::int64_t batch = 3, side = 5, channels = 7, classes = 11;
     const auto backend = make_cpu_backend();
     PersistentArena memory(*backend);
@@ -40,9 +40,9 @@ TEST_CASE("head: logits and all gradients against the naive loops") {
     Tape tape(*backend, arena);
     ParameterStore store;
     const PooledLinear head(store, "fc", static_cast<int>(channels), static_cast<int>(classes), LinearBias::uniform);
-    store.allocate(*backend, memory, true);
+    store.allocate(*backend, memory, true, dtype_of<T>());
     store.initialise(5);
-    Buffers buffers(11);
+    BuffersOf<T> buffers(11);
     const Tensor images = buffers.input({batch, side, side, channels}), weight = buffers.input({batch, classes});
 
     arena.begin("step");
@@ -60,15 +60,33 @@ TEST_CASE("head: logits and all gradients against the naive loops") {
     const std::vector<double> seed = values(weight);
     double sum = 0;
     for (std::size_t i = 0; i < seed.size(); ++i) sum += seed[i] * values(logits.value)[i];
-    CHECK(sum == doctest::Approx(reference.loss(seed)).epsilon(1e-5));
+    CHECK(sum == doctest::Approx(reference.loss(seed)).epsilon(either<T>(1e-5, 1e-11)));
     const auto numeric = [&](std::vector<double>& at) {
         std::vector<double> gradient;
         for (double& value : at) gradient.push_back(naive::finite_difference(value, [&] { return reference.loss(seed); }));
         return gradient;
     };
-    CHECK(naive::relative_error(values(x.gradient->tensor), numeric(reference.x)) < 1e-5);
-    CHECK(naive::relative_error(values(store.parameters()[0].gradient.tensor), numeric(reference.w)) < 1e-5);
-    CHECK(naive::relative_error(values(store.parameters()[1].gradient.tensor), numeric(reference.b)) < 1e-5);
+    CHECK(naive::relative_error(values(x.gradient->tensor), numeric(reference.x)) < either<T>(1e-5, 1e-9));
+    CHECK(naive::relative_error(values(store.parameters()[0].gradient.tensor), numeric(reference.w)) < either<T>(1e-5, 1e-9));
+    CHECK(naive::relative_error(values(store.parameters()[1].gradient.tensor), numeric(reference.b)) < either<T>(1e-5, 1e-9));
+
+    // L is linear in each: its gradients, term by term.
+    const auto at = [](std::int64_t i) { return static_cast<std::size_t>(i); };
+    std::vector<double> dL_dw(reference.w.size()), dL_db(reference.b.size()), dL_dx(reference.x.size());
+    for (std::int64_t n = 0; n < batch; ++n)
+        for (std::int64_t o = 0; o < classes; ++o) {
+            const double g = seed[at(n * classes + o)];
+            dL_db[at(o)] += g;
+            for (std::int64_t p = 0; p < side * side; ++p)
+                for (std::int64_t c = 0; c < channels; ++c) {
+                    const std::int64_t i = (n * side * side + p) * channels + c;
+                    dL_dw[at(o * channels + c)] += g * reference.x[at(i)] / static_cast<double>(side * side);
+                    dL_dx[at(i)] += g * reference.w[at(o * channels + c)] / static_cast<double>(side * side);
+                }
+        }
+    CHECK(naive::relative_error(values(x.gradient->tensor), dL_dx) < either<T>(1e-5, 1e-11));
+    CHECK(naive::relative_error(values(store.parameters()[0].gradient.tensor), dL_dw) < either<T>(1e-5, 1e-11));
+    CHECK(naive::relative_error(values(store.parameters()[1].gradient.tensor), dL_db) < either<T>(1e-5, 1e-11));
 
     // Evaluation gives the same logits.
     const std::vector<double> trained = values(logits.value);
@@ -77,7 +95,7 @@ TEST_CASE("head: logits and all gradients against the naive loops") {
     const Tensor evaluated = buffers.output({batch, classes});
     head.evaluate(evaluation, evaluated, images);
     arena.end();
-    CHECK(naive::relative_error(values(evaluated), trained) < 1e-6);
+    CHECK(naive::relative_error(values(evaluated), trained) < either<T>(1e-6, 1e-11));
 }
 
 TEST_SUITE("team") {
@@ -97,18 +115,18 @@ TEST_SUITE("team") {
     }
 }
 
-TEST_CASE("sgd: momentum and weight decay as PyTorch's, over three steps") {
-    Buffers buffers(13);
-    const Tensor w = buffers.input({37}), v = buffers.constant({37}, 0), lr = buffers.constant({1}, 0.05f);
+TEST_CASE_TEMPLATE("sgd: momentum and weight decay as PyTorch's, over three steps", T, float, double) {
+    BuffersOf<T> buffers(13);
+    const Tensor w = buffers.input({37}), v = buffers.constant({37}, 0), lr = buffers.constant({1}, static_cast<T>(0.05));
     std::vector<double> expected_w = values(w), expected_v(37, 0.0);
     for (int step = 0; step < 3; ++step) {
         const Tensor g = buffers.input({37});
-        sgd_step({}, w, v, g, lr, {0.9f, 5e-4f});
+        sgd_step({}, w, v, g, lr, {0.9, 5e-4});
         for (std::size_t i = 0; i < 37; ++i) {
             expected_v[i] = 0.9 * expected_v[i] + values(g)[i] + 5e-4 * expected_w[i];
             expected_w[i] -= 0.05 * expected_v[i];
         }
     }
-    CHECK(naive::relative_error(values(w), expected_w) < 1e-6);
-    CHECK(naive::relative_error(values(v), expected_v) < 1e-6);
+    CHECK(naive::relative_error(values(w), expected_w) < either<T>(1e-6, 1e-11));
+    CHECK(naive::relative_error(values(v), expected_v) < either<T>(1e-6, 1e-11));
 }

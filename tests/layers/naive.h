@@ -48,6 +48,33 @@ struct BatchNormCase {
         for (std::size_t i = 0; i < y.size(); ++i) sum += weight[i] * y[i];
         return sum;
     }
+    struct Gradients {
+        std::vector<double> x, gamma, beta;
+    };
+    // Of the same L, by the chain rule. The signs of the ReLU are those of `y`: near a kink rounding decides them.
+    Gradients gradients(const std::vector<double>& weight, const std::vector<double>& y) const {
+        const auto size = static_cast<std::size_t>(channels);
+        Gradients out{std::vector<double>(x.size()), std::vector<double>(size), std::vector<double>(size)};
+        for (std::int64_t c = 0; c < channels; ++c)
+            for (std::int64_t view = 0; view < views; ++view) {
+                const double m = mean(view, c), deviation = std::sqrt(variance(view, c) + epsilon);
+                const auto dz = [&](std::size_t i) { return relu && y[i] <= 0 ? 0.0 : weight[i]; };
+                double sum = 0, sum_xhat = 0;
+                for (std::int64_t p = 0; p < pixels; ++p) {
+                    const std::size_t i = at(view, p, c);
+                    sum += dz(i);
+                    sum_xhat += dz(i) * (x[i] - m) / deviation;
+                }
+                out.beta[static_cast<std::size_t>(c)] += sum;
+                out.gamma[static_cast<std::size_t>(c)] += sum_xhat;
+                const double n = static_cast<double>(pixels);
+                for (std::int64_t p = 0; p < pixels; ++p) {
+                    const std::size_t i = at(view, p, c);
+                    out.x[i] = gamma[static_cast<std::size_t>(c)] / deviation * (dz(i) - sum / n - (x[i] - m) / deviation * sum_xhat / n);
+                }
+            }
+        return out;
+    }
 };
 
 // dL/dvalue by the central difference with one Richardson step: error O(h⁴).
