@@ -15,7 +15,13 @@ std::unique_ptr<Backend> make_backend(const DeviceOptions& options) {
         if (auto backend = make_cuda_backend(why)) return backend;
         if (options.device == "cuda") throw Error(fmt::format("--device cuda: {}", why));
     }
-    return make_cpu_backend({options.threads, options.convolution, options.plan_file});
+    auto backend = make_cpu_backend({options.threads, options.convolution, options.plan_file});
+    // Many more than there are cores are a slip of the pen, and OpenMP crashes where their stacks do not fit.
+    constexpr int most_threads = 1024;
+    if (backend->threads() > most_threads)
+        throw UsageError(fmt::format("{} {}: at most {} threads", options.threads > 0 ? "--threads" : "OMP_NUM_THREADS", backend->threads(),
+                                     most_threads));
+    return backend;
 }
 
 }  // namespace mlkd

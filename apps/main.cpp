@@ -3,9 +3,12 @@
 
 #include <cstdio>
 #include <new>
+#include <string>
+#include <vector>
 
 #include "apps/commands/commands.h"
 #include "apps/report.h"
+#include "engine/nearest.h"
 
 namespace {
 
@@ -13,6 +16,12 @@ int report_failure(const std::string& message, mlkd::ExitCode code) {
     std::fflush(stdout);
     fmt::print(stderr, "mlkd: {}\n", message);
     return static_cast<int>(code);
+}
+
+std::string unknown_command(const CLI::App& app, const std::string& command) {
+    std::vector<std::string> known;
+    for (const CLI::App* subcommand : app.get_subcommands([](const CLI::App*) { return true; })) known.push_back(subcommand->get_name());
+    return fmt::format("unknown command '{}'; did you mean '{}'? (see mlkd --help)", command, mlkd::nearest(command, known));
 }
 
 }  // namespace
@@ -38,6 +47,7 @@ int main(int argc, char** argv) {
         return static_cast<int>(exit_code);
     } catch (const CLI::ParseError& error) {
         if (error.get_exit_code() == 0) return app.exit(error);  // help or version
+        if (argc > 1 && argv[1][0] != '-' && app.get_subcommands().empty()) return report_failure(unknown_command(app, argv[1]), ExitCode::usage);
         return report_failure(fmt::format("{} (see mlkd --help)", error.what()), ExitCode::usage);
     } catch (const mlkd::Error& error) {
         return report_failure(error.what(), error.code());

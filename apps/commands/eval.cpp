@@ -35,7 +35,7 @@ void add_eval_command(CLI::App& app, ExitCode&) {
     command->add_option("-c,--checkpoint", arguments->checkpoint, "weights or full checkpoint (.safetensors)")->required();
     command->add_option("-d,--data", arguments->data, "the data's folder, or synthetic")->required();
     command->add_option("-m,--model", arguments->model, "the network's name, where the file does not say it");
-    command->add_option("--batch-size", arguments->batch_size, "images at once")->capture_default_str()->check(CLI::PositiveNumber);
+    command->add_option("--batch-size", arguments->batch_size, "images at once")->capture_default_str()->check(CLI::Range(1, 65536));
     add_device_options(*command, arguments->device);
     command->footer("Example:\n  mlkd eval --checkpoint output/distill/kd/student_best.safetensors --data cifar-100-binary");
     command->callback([arguments] { run_eval(*arguments); });
