@@ -15,30 +15,36 @@ jobs=$(nproc)
 # Waiting threads that spin cost whole time slices where other programs share the cores.
 export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
 
-build() { # preset [cmake option…]
+configure() { # preset [cmake option…]
     echo "== $1"
     cmake --preset "$1" "${@:2}" >"build-$1.log" 2>&1 || { cat "build-$1.log"; exit 1; }
     rm "build-$1.log"
-    cmake --build --preset "$1" -j "$jobs"
+}
+build() { # preset [build option…]
+    cmake --build --preset "$1" -j "$jobs" "${@:2}"
 }
 wanted() { [ "$only" = all ] || [ "$only" = "$1" ]; }
 
 if wanted cpu; then
+    configure cpu
     build cpu
     ctest --preset cpu
 fi
 if wanted asan; then
-    build asan
-    ctest --preset asan
+    configure asan
+    build asan --target test_engine test_layers test_losses test_data
+    ctest --preset asan -R '^(engine|layers|losses|data)$'
 fi
 if wanted tsan; then
-    build tsan
-    ctest --preset tsan
+    configure tsan
+    build tsan --target test_engine test_layers test_losses test_data seeded_race
+    ctest --preset tsan -R '^(engine|layers|losses|data|seeded_race)$'
 fi
 if wanted cuda; then
     export PATH=$PATH:/usr/local/cuda/bin
     if command -v nvcc >/dev/null; then
-        build cuda -DCMAKE_CUDA_ARCHITECTURES="${CMAKE_CUDA_ARCHITECTURES:-90}"
+        configure cuda -DCMAKE_CUDA_ARCHITECTURES="${CMAKE_CUDA_ARCHITECTURES:-90}"
+        build cuda --target mlkd
         build/cuda/bin/mlkd doctor
     else
         echo "== cuda: no nvcc, left out"
