@@ -50,6 +50,7 @@ SafetensorsFile weights_file(const Network& network, const CheckpointInfo& info)
                      {"model", info.model},
                      {"classes", std::to_string(info.classes)},
                      {"dataset", info.dataset},
+                     {"train_images", std::to_string(info.train_images)},
                      {"config_hash", info.config_hash},
                      {"epoch", std::to_string(info.epoch)},
                      {"threads", std::to_string(info.threads)}};
@@ -106,6 +107,7 @@ CheckpointInfo checkpoint_info(const SafetensorsFile& file) {
     info.model = text(file, "model");
     info.classes = number(file, "classes", 0);
     info.dataset = text(file, "dataset");
+    info.train_images = number<std::int64_t>(file, "train_images", 0);
     info.config_hash = text(file, "config_hash");
     info.epoch = number<std::int64_t>(file, "epoch", 0);
     info.top1 = number(file, "test_top1", -1.0);

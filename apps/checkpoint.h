@@ -28,6 +28,7 @@ struct CheckpointInfo {
     std::string model;
     int classes = 0;
     std::string dataset;
+    std::int64_t train_images = 0;
     std::string config_hash;
     std::int64_t epoch = 0;   // finished epochs
     double top1 = -1;         // percent on the test set after that epoch

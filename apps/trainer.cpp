@@ -107,6 +107,10 @@ void Trainer::resume() {
     if (saved.config_hash != now.config_hash)
         throw UsageError(fmt::format("{}: was made under another configuration (hash {}, now {}); compare {} with yours, or start anew",
                                      folder_.last(), saved.config_hash, now.config_hash, folder_.file("config.json")));
+    // The configuration does not say where the data lie: they may have been moved, not exchanged.
+    if (saved.dataset != now.dataset || saved.train_images != now.train_images || saved.classes != now.classes)
+        throw UsageError(fmt::format("{}: was trained on other data ({}, {} images, {} classes) than {}; name those, or start anew",
+                                     folder_.last(), saved.dataset, saved.train_images, saved.classes, config_.dataset.path));
     progress_ = load_checkpoint(*student_, file, folder_.last());
     meter_.restore(progress_.losses);
     backend_->copy_from_host(step_->counters().data, progress_.counts.data(), step_->counters().bytes());
@@ -120,8 +124,8 @@ void Trainer::resume() {
 }
 
 CheckpointInfo Trainer::info(std::int64_t finished_epochs) const {
-    return {student_->name(),      student_->classes(), train_data_.name, config_hash(config_), finished_epochs,
-            progress_.last_top1, backend_->threads()};
+    return {student_->name(),      student_->classes(), train_data_.name,    train_data_.size(),
+            config_hash(config_), finished_epochs,     progress_.last_top1, backend_->threads()};
 }
 
 ExitCode Trainer::run() {

@@ -57,8 +57,18 @@ std::string difference_of_files(const std::string& run, const std::string& other
 }  // namespace
 
 Arguments train_arguments(const std::string& output, const Arguments& more) {
-    Arguments all{"train",       "--device",   "cpu", "--threads", "2", "--output", output, "--data", tiny_data, "distiller.student=resnet8",
-                  "solver.batch_size=32", "solver.lr_decay_stages=[2]", "solver.epochs=" + std::to_string(tiny_epochs)};
+    Arguments all{"train",
+                  "--device",
+                  "cpu",
+                  "--threads",
+                  "2",
+                  "--output",
+                  output,
+                  std::string("dataset.path=") + tiny_data,
+                  "distiller.student=resnet8",
+                  "solver.batch_size=32",
+                  "solver.lr_decay_stages=[2]",
+                  "solver.epochs=" + std::to_string(tiny_epochs)};
     all.insert(all.end(), more.begin(), more.end());
     return all;
 }
