@@ -18,14 +18,16 @@ const std::string progress_name = "progress";
 
 static_assert(std::is_trivially_copyable_v<LossMeter::Reading>);
 constexpr std::size_t reading_size = sizeof(LossMeter::Reading) / sizeof(double);
-constexpr std::size_t progress_size = 6 + reading_size + 3;
+constexpr std::size_t scalars = 7;
+constexpr std::size_t progress_size = scalars + reading_size + 3;
 
 std::vector<double> pack(const Progress& progress) {
     std::vector<double> values{static_cast<double>(progress.epoch), static_cast<double>(progress.next_batch), progress.best_top1,
-                               static_cast<double>(progress.best_epoch), progress.last_top1, progress.seconds};
+                               static_cast<double>(progress.best_epoch), progress.last_top1, progress.seconds,
+                               progress.waited_for_data};
     values.resize(progress_size);
-    std::memcpy(values.data() + 6, &progress.losses, sizeof progress.losses);
-    std::memcpy(values.data() + 6 + reading_size, progress.counts.data(), sizeof progress.counts);
+    std::memcpy(values.data() + scalars, &progress.losses, sizeof progress.losses);
+    std::memcpy(values.data() + scalars + reading_size, progress.counts.data(), sizeof progress.counts);
     return values;
 }
 
@@ -37,8 +39,9 @@ Progress unpack(std::span<const double> values) {
     progress.best_epoch = static_cast<std::int64_t>(values[3]);
     progress.last_top1 = values[4];
     progress.seconds = values[5];
-    std::memcpy(static_cast<void*>(&progress.losses), values.data() + 6, sizeof progress.losses);
-    std::memcpy(progress.counts.data(), values.data() + 6 + reading_size, sizeof progress.counts);
+    progress.waited_for_data = values[6];
+    std::memcpy(static_cast<void*>(&progress.losses), values.data() + scalars, sizeof progress.losses);
+    std::memcpy(progress.counts.data(), values.data() + scalars + reading_size, sizeof progress.counts);
     return progress;
 }
 

@@ -21,6 +21,7 @@ struct Progress {
     LossMeter::Reading losses;       // of the epoch under way
     std::array<double, 3> counts{};  // likewise: see AccuracyCounter
     double seconds = 0;              // likewise: wall time spent on it before an interruption
+    double waited_for_data = 0;      // likewise: seconds of it
 };
 
 // What is written beside the tensors, for people and for checks.

@@ -151,7 +151,7 @@ ExitCode Trainer::exit_code() const {
 
 Trainer::EpochEnd Trainer::train_epoch() {
     const Clock::time_point start = Clock::now();
-    const double earlier_seconds = progress_.seconds;
+    const double earlier_seconds = progress_.seconds, earlier_wait = progress_.waited_for_data;
     if (progress_.next_batch == 0) {
         meter_.reset();
         backend_->fill_zero(step_->counters().data, step_->counters().bytes());
@@ -175,6 +175,7 @@ Trainer::EpochEnd Trainer::train_epoch() {
         meter_.add(step_->losses(), batch->size);
         ++progress_.next_batch;
         progress_.seconds = earlier_seconds + seconds_since(start);
+        progress_.waited_for_data = earlier_wait + loader_->wait_seconds();
         if (progress_.next_batch % steps_between_checks == 0) {
             check_losses(meter_.read());
             show_progress(progress_.next_batch, progress_.seconds);
@@ -191,7 +192,7 @@ void Trainer::finish_epoch() {
     const LossMeter::Reading reading = meter_.read();
     std::array<double, accuracy_counter_count> counts{};
     backend_->copy_to_host(counts.data(), step_->counters().data, step_->counters().bytes());
-    const double data_share = loader_->wait_seconds() / train_seconds;
+    const double data_share = progress_.waited_for_data / train_seconds;
     const double images_per_second = reading.samples / train_seconds;
     const Clock::time_point evaluation_start = Clock::now();
     const Evaluation test = evaluate(*backend_, arena_, *student_, test_data_, config_.dataset.test.batch_size);
@@ -220,7 +221,7 @@ void Trainer::finish_epoch() {
     }
     progress_.epoch = epoch + 1;
     progress_.next_batch = 0;
-    progress_.seconds = 0;
+    progress_.seconds = progress_.waited_for_data = 0;
     progress_.losses = {};
     progress_.counts = {};
     folder_.append_metrics(metrics);
@@ -287,7 +288,7 @@ void Trainer::show_progress(std::int64_t batch, double seconds) {
                            loader_->batches(), clock_text(per_batch * batches_left),
                            learning_rate(config_.solver, static_cast<int>(progress_.epoch)),
                            reading.sums[LossPart::total] / reading.samples, parts, 100.0 * counts[AccuracyCounter::top1] / reading.samples,
-                           reading.samples / seconds, 100.0 * loader_->wait_seconds() / seconds));
+                           reading.samples / seconds, 100.0 * progress_.waited_for_data / seconds));
 }
 
 void Trainer::print_summary() const {
