@@ -57,7 +57,7 @@ struct BatchNormState : BenchTensors {
     }
     void backward(const Stream& stream) const {
         batch_norm_backward_sums(stream, dL_dgamma, dL_dbeta, mean_dz, mean_dz_xhat, partials, dL_dy, y, x, mean, inverse_deviation, true, 1);
-        batch_norm_backward_apply(stream, dL_dx, dL_dy, y, x, mean, inverse_deviation, gamma, mean_dz, mean_dz_xhat, true, 1);
+        batch_norm_backward_apply(stream, dL_dx, dL_dy, x, mean, inverse_deviation, gamma, mean_dz, mean_dz_xhat, 1);
     }
 
     Tensor x, y, residual, dL_dx, dL_dy;                    // (N, H, W, C)
@@ -72,7 +72,7 @@ BenchWork prepare_batch_norm(Backend& backend, const Activation& a, bool forward
     state->forward(stream);
     const Tensor &x = state->x, &y = state->y, &dL_dx = state->dL_dx, &dL_dy = state->dL_dy;
     if (forward) return {.run = [state, stream] { state->forward(stream); }, .bytes = bytes_of({x, x, state->residual, y})};
-    return {.run = [state, stream] { state->backward(stream); }, .bytes = bytes_of({dL_dy, y, x, dL_dy, y, x, dL_dx, dL_dy})};
+    return {.run = [state, stream] { state->backward(stream); }, .bytes = bytes_of({dL_dy, y, x, dL_dy, dL_dy, x, dL_dx})};
 }
 
 BenchWork prepare_add(Backend& backend, const Activation& a) {

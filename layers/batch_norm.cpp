@@ -44,10 +44,11 @@ Variable BatchNorm::forward(TrainingPass& pass, const Variable& x, const Variabl
             });
         });
         tape.contribute(*x.gradient, x.value, name_, [&](const Tensor& dL_dx) {
-            batch_norm_backward_apply(stream, dL_dx, dL_dy, out.value, x.value, mean, inverse_deviation, weight_.variable.value, mean_dz,
-                                      mean_dz_xhat, relu, views);
+            const Tensor& dz = dL_dy;
+            batch_norm_backward_apply(stream, dL_dx, dz, x.value, mean, inverse_deviation, weight_.variable.value, mean_dz, mean_dz_xhat,
+                                      views);
         });
-        // The apply pass has turned dL_dy into the gradient of what was added; nobody reads it as dL_dy any more.
+        // The sums' pass has turned dL_dy into the gradient of what was added; nobody reads it as dL_dy any more.
         if (residual.gradient != nullptr) tape.contribute(*residual.gradient, dL_dy);
     });
     return out;

@@ -130,10 +130,11 @@ template <class T> struct Apply {
     }
 };
 
-// Row: a chunk. Writes the chunk's sums of dz and of dz · xhat a channel.
+// Row: a chunk. Turns dL_dy into dz and writes the chunk's sums of dz and of dz · xhat a channel.
 template <class T> struct BackwardPartial {
     T* partials;                        // (views, chunks, 2, C)
-    const T *dL_dy, *y, *x;
+    T* dL_dy;                           // becomes dz
+    const T *y, *x;
     const T *mean, *inverse_deviation;  // (views, C)
     bool relu;
     Pixels pixels;
@@ -146,13 +147,23 @@ template <class T> struct BackwardPartial {
         const T* __restrict__ center = mean + view * C;
         for (int c = team.rank(); c < C; c += team.size()) sum_dz[c] = sum_dz_x[c] = T{0};
         for (std::int64_t p = 0; p < count; ++p) {
-            const T* __restrict__ gradient = dL_dy + first + p * C;
+            T* __restrict__ gradient = dL_dy + first + p * C;
             const T* __restrict__ output = y + first + p * C;
             const T* __restrict__ input = x + first + p * C;
-            for (int c = team.rank(); c < C; c += team.size()) {
-                const T dz = !relu || output[c] > T{0} ? gradient[c] : T{0};
-                sum_dz[c] += dz;
-                sum_dz_x[c] += dz * (input[c] - center[c]);
+            if (relu) {
+                // The compiler gives up on so many pointers that might overlap; they don't.
+#pragma omp simd
+                for (int c = team.rank(); c < C; c += team.size()) {
+                    const T dz = output[c] > T{0} ? gradient[c] : T{0};
+                    gradient[c] = dz;
+                    sum_dz[c] += dz;
+                    sum_dz_x[c] += dz * (input[c] - center[c]);
+                }
+            } else {
+                for (int c = team.rank(); c < C; c += team.size()) {
+                    sum_dz[c] += gradient[c];
+                    sum_dz_x[c] += gradient[c] * (input[c] - center[c]);
+                }
             }
         }
         T* out = partials + row * 2 * C;
@@ -194,18 +205,15 @@ template <class T> struct BackwardMerge {
 // Row: a chunk.
 template <class T> struct BackwardApply {
     T* dL_dx;
-    T* dL_dy;  // becomes dz
-    const T *y, *x;
-    const T *mean, *inverse_deviation;      // (views, C)
-    const T* gamma;                         // (C)
-    const T *mean_dz, *mean_dz_xhat;        // (views, C)
-    bool relu;
+    const T *dz, *x;
+    const T *mean, *inverse_deviation;  // (views, C)
+    const T* gamma;                     // (C)
+    const T *mean_dz, *mean_dz_xhat;    // (views, C)
     Pixels pixels;
 
     template <class Team> MLKD_HD void operator()(const Team& team, std::int64_t row) const {
         const int C = pixels.channels;
         const std::int64_t view = row / pixels.chunks, first = pixels.first(row) * C, count = pixels.count(row);
-        // dL_dx = scale · (dz − offset − x · slope), with the mean taken into the offset.
         T* __restrict__ scale = team.template scratch<T>();  // (C), each entry touched by one member
         T* __restrict__ slope = scale + C;                       // (C)
         T* __restrict__ offset = slope + C;                      // (C)
@@ -217,15 +225,11 @@ template <class T> struct BackwardApply {
             center[c] = mean[view * C + c];
         }
         for (std::int64_t p = 0; p < count; ++p) {
-            T* __restrict__ gradient = dL_dy + first + p * C;
-            const T* __restrict__ output = y + first + p * C;
+            const T* __restrict__ gradient = dz + first + p * C;
             const T* __restrict__ input = x + first + p * C;
             T* __restrict__ out = dL_dx + first + p * C;
-            for (int c = team.rank(); c < C; c += team.size()) {
-                const T dz = !relu || output[c] > T{0} ? gradient[c] : T{0};
-                gradient[c] = dz;
-                out[c] = scale[c] * (dz - offset[c] - (input[c] - center[c]) * slope[c]);
-            }
+            for (int c = team.rank(); c < C; c += team.size())
+                out[c] = scale[c] * (gradient[c] - offset[c] - (input[c] - center[c]) * slope[c]);
         }
     }
 };
@@ -324,15 +328,15 @@ void batch_norm_backward_sums(const Stream& stream, const Tensor& dL_dgamma, con
     });
 }
 
-void batch_norm_backward_apply(const Stream& stream, const Tensor& dL_dx, const Tensor& dL_dy, const Tensor& y, const Tensor& x,
-                               const Tensor& mean, const Tensor& inverse_deviation, const Tensor& gamma, const Tensor& mean_dz,
-                               const Tensor& mean_dz_xhat, bool relu, int views) {
+void batch_norm_backward_apply(const Stream& stream, const Tensor& dL_dx, const Tensor& dz, const Tensor& x, const Tensor& mean,
+                               const Tensor& inverse_deviation, const Tensor& gamma, const Tensor& mean_dz, const Tensor& mean_dz_xhat,
+                               int views) {
     const Pixels pixels = pixels_of(x.shape, views);
     with_real_type(x.dtype, [&](auto zero) {
         using T = decltype(zero);
         for_each_row(stream, views * pixels.chunks,
-                     BackwardApply<T>{dL_dx.as<T>(), dL_dy.as<T>(), y.as<T>(), x.as<T>(), mean.as<T>(), inverse_deviation.as<T>(),
-                                      gamma.as<T>(), mean_dz.as<T>(), mean_dz_xhat.as<T>(), relu, pixels},
+                     BackwardApply<T>{dL_dx.as<T>(), dz.as<T>(), x.as<T>(), mean.as<T>(), inverse_deviation.as<T>(), gamma.as<T>(),
+                                      mean_dz.as<T>(), mean_dz_xhat.as<T>(), pixels},
                      with_vectors<T>(4, pixels.channels));
     });
 }

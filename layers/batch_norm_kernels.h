@@ -25,17 +25,16 @@ void batch_norm_statistics(const Stream& stream, const Tensor& mean, const Tenso
 void batch_norm_apply(const Stream& stream, const Tensor& y, const Tensor& x, const Tensor& mean, const Tensor& inverse_deviation,
                       const Tensor& gamma, const Tensor& beta, const Tensor& residual, bool relu, int views);
 
-// dL_dgamma, dL_dbeta (C), and the two means over pixels that dL_dx needs: mean_dz, mean_dz_xhat (views, C), where
-// dz = dL_dy · [y > 0] (or dL_dy without relu).
+// dL_dgamma, dL_dbeta (C), and the two means over pixels that dL_dx needs: mean_dz, mean_dz_xhat (views, C). dL_dy becomes
+// dz = dL_dy · [y > 0] (or stays, without relu), which is also the gradient of the residual.
 void batch_norm_backward_sums(const Stream& stream, const Tensor& dL_dgamma, const Tensor& dL_dbeta, const Tensor& mean_dz,
                               const Tensor& mean_dz_xhat, const Tensor& partials, const Tensor& dL_dy, const Tensor& y, const Tensor& x,
                               const Tensor& mean, const Tensor& inverse_deviation, bool relu, int views);
 
-// dL_dx = gamma · inverse_deviation · (dz − mean_dz − xhat · mean_dz_xhat), and dL_dy becomes dz: the gradient of the
-// residual.
-void batch_norm_backward_apply(const Stream& stream, const Tensor& dL_dx, const Tensor& dL_dy, const Tensor& y, const Tensor& x,
-                               const Tensor& mean, const Tensor& inverse_deviation, const Tensor& gamma, const Tensor& mean_dz,
-                               const Tensor& mean_dz_xhat, bool relu, int views);
+// dL_dx = gamma · inverse_deviation · (dz − mean_dz − xhat · mean_dz_xhat).
+void batch_norm_backward_apply(const Stream& stream, const Tensor& dL_dx, const Tensor& dz, const Tensor& x, const Tensor& mean,
+                               const Tensor& inverse_deviation, const Tensor& gamma, const Tensor& mean_dz, const Tensor& mean_dz_xhat,
+                               int views);
 
 // Evaluation mode: y = x · scale + shift with running statistics, then relu.
 void batch_norm_evaluate(const Stream& stream, const Tensor& y, const Tensor& x, const Tensor& running_mean, const Tensor& running_variance,

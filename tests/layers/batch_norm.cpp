@@ -52,7 +52,7 @@ template <class T> struct Run {
         std::fill_n(partials.as<T>(), partials.elements(), std::numeric_limits<T>::quiet_NaN());
         batch_norm_backward_sums(stream, dL_dgamma, dL_dbeta, mean_dz, mean_dz_xhat, partials, dz, y, x, mean, inverse_deviation, s.relu,
                                  s.views);
-        batch_norm_backward_apply(stream, dL_dx, dz, y, x, mean, inverse_deviation, gamma, mean_dz, mean_dz_xhat, s.relu, s.views);
+        batch_norm_backward_apply(stream, dL_dx, dz, x, mean, inverse_deviation, gamma, mean_dz, mean_dz_xhat, s.views);
     }
 };
 
