@@ -13,7 +13,7 @@ namespace {
 // Pixels of the PNG at scale 1; the script draws it at twice that.
 struct Layout {
     int columns, rows, width, height;
-    static constexpr int side = 300, left = 84, gap = 26, right = 140, top = 100, bottom = 64, row_gap = 118;
+    static constexpr int side = 300, left = 84, gap = 26, right = 140, top = 100, bottom = 78, row_gap = 118;
 
     // tick_room: what names along the axes need more than numbers do.
     Layout(int panels, int tick_room)

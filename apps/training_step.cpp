@@ -5,6 +5,7 @@
 #include "engine/dispatch.h"
 #include "engine/elementwise.h"
 #include "engine/error.h"
+#include "losses/cross_entropy.h"
 
 namespace mlkd {
 
@@ -63,6 +64,11 @@ void TrainingStep::forward_backward(const Tensor& images, const Tensor& target) 
         const Tensor rounded = arena_.allocate("grad logits f32", DType::f32, dL_dlogits.shape);
         loss_.forward_backward(arena_, losses_, rounded, student_logits, teacher_logits, target);
         convert(backend_.stream(), dL_dlogits, rounded);
+        if (method_ == Method::none) {  // in float64 throughout: a deep network would multiply float32's roundings
+            const Tensor row_loss = arena_.allocate("cross entropy f64", DType::f64, target.shape);
+            const double weight = loss_.config().ce_weight / static_cast<double>(target.dim(0));
+            cross_entropy(backend_.stream(), row_loss, dL_dlogits, student.value, target, weight);
+        }
     });
     accumulate_accuracy(backend_.stream(), arena_, counters_, student_logits.slice(0, target.dim(0)), target);
     tape_.backward();

@@ -25,7 +25,7 @@ struct RowAccuracy {
         const float* x = logits + row * classes;
         const std::int64_t y = target[row];
         const float own = x[y];
-        const RowMaximum maximum = row_maximum(team, x, classes);
+        const RowMaximum<float> maximum = row_maximum(team, x, classes);
         const float tail = softmax_tail(team, x, classes, maximum);
         int before = 0, not_a_number = 0;
 #pragma omp simd reduction(+ : before, not_a_number)

@@ -7,23 +7,23 @@
 namespace mlkd {
 
 // row_loss[r] = -log softmax(logits[r])[y], dL_dlogits[r] = weight · (softmax(logits[r]) - onehot(y)).
-struct CrossEntropy {
-    float* row_loss;             // (V·B)
-    float* dL_dlogits;           // (V·B, C)
-    const float* logits;         // (V·B, C)
+template <class T> struct CrossEntropy {
+    T* row_loss;                 // (V·B)
+    T* dL_dlogits;               // (V·B, C)
+    const T* logits;             // (V·B, C)
     const std::int32_t* target;  // (B): the views of a sample share its label
     std::int64_t samples;        // B
     std::int64_t classes;        // C
-    float weight;
+    T weight;
 
     template <class Team>
     MLKD_HD void operator()(const Team& team, std::int64_t row) const {
-        const float* x = logits + row * classes;
-        float* gradient = dL_dlogits + row * classes;
+        const T* x = logits + row * classes;
+        T* gradient = dL_dlogits + row * classes;
         const std::int64_t y = target[row % samples];
-        const RowMaximum maximum = row_maximum(team, x, classes);
-        const float tail = softmax_tail(team, x, classes, maximum);
-        const float scale = weight / (1.0f + tail);
+        const RowMaximum<T> maximum = row_maximum(team, x, classes);
+        const T tail = softmax_tail(team, x, classes, maximum);
+        const T scale = weight / (T{1} + tail);
 #pragma omp simd
         for (std::int64_t i = team.rank(); i < classes; i += team.size()) gradient[i] = scale * fast_exp(x[i] - maximum.value);
         team.sync();
@@ -34,8 +34,8 @@ struct CrossEntropy {
     }
 };
 
-// Overwrites row_loss and dL_dlogits. weight already contains the mean over samples.
+// Overwrites row_loss and dL_dlogits, f32, or f64 like logits. weight already contains the mean over samples.
 void cross_entropy(const Stream& stream, const Tensor& row_loss, const Tensor& dL_dlogits, const Tensor& logits, const Tensor& target,
-                   float weight);
+                   double weight);
 
 }  // namespace mlkd

@@ -43,6 +43,9 @@ MLKD_HD inline float fast_exp(float x) {
     return x < -87.0f ? 0.0f : p * two_to_n;
 }
 
+// The reference precision has no need to be fast.
+MLKD_HD inline double fast_exp(double x) { return exp(x); }
+
 // e^x - 1 - x for |x| <= 1/2, with the relative accuracy of x^2 (so x + this is e^x - 1 without cancellation).
 MLKD_HD inline float expm1_minus_x(float x) {
     float p = 1.0f / 362880;

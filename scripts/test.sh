@@ -32,8 +32,8 @@ if wanted cpu; then
 fi
 if wanted asan; then
     configure asan
-    build asan --target test_engine test_layers test_losses test_data
-    ctest --preset asan -R '^(engine|layers|losses|data)$'
+    build asan --target mlkd test_engine test_layers test_losses test_data test_apps
+    ctest --preset asan -R '^(engine|layers|losses|data|apps)$'
 fi
 if wanted tsan; then
     configure tsan

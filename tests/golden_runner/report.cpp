@@ -25,9 +25,9 @@ void Report::compare(const std::string& where, const std::vector<double>& got, c
         difference += (got[i] - expected[i]) * (got[i] - expected[i]);
         norm += expected[i] * expected[i];
     }
-    // A reference of exactly zero is met by what single precision cannot tell from it.
-    constexpr double smallest = std::numeric_limits<float>::min();
-    double error = std::sqrt(difference) / std::fmax(std::sqrt(norm), smallest);
+    // A reference of exactly zero may be a tiny number that float64 lost against 1: it is met by what is as small.
+    constexpr double in_place_of_zero = 1e-10;
+    double error = std::sqrt(difference) / (norm > 0 ? std::sqrt(norm) : in_place_of_zero);
     if (!std::isfinite(error)) error = infinity;
     comparisons_.push_back({error, tolerance, where, flips});
 }

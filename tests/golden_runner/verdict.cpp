@@ -5,7 +5,7 @@
 namespace mlkd::golden {
 namespace {
 
-constexpr double flipped_gradient_tolerance = 5e-2;
+constexpr double flipped_gradient_tolerance = 0.1;
 
 std::string text_of(const Comparison& comparison) {
     return fmt::format("{:.2e} (tolerance {:.0e}) at {}", comparison.error, comparison.tolerance, comparison.where);

@@ -28,9 +28,9 @@ double worst(Ours ours, Exact exact, float low, float high) {
 
 TEST_CASE("numeric: exp") {
     CHECK(worst(
-              fast_exp, [](double x) { return std::exp(x); }, -87.0f, 88.0f) < 3);
+              [](float x) { return fast_exp(x); }, [](double x) { return std::exp(x); }, -87.0f, 88.0f) < 3);
     CHECK(worst(
-              fast_exp, [](double x) { return std::exp(x); }, -1.0f, 1.0f) < 3);
+              [](float x) { return fast_exp(x); }, [](double x) { return std::exp(x); }, -1.0f, 1.0f) < 3);
     CHECK(fast_exp(0.0f) == 1.0f);
     CHECK(fast_exp(-87.5f) == 0.0f);
     CHECK(fast_exp(-1e30f) == 0.0f);
