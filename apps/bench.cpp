@@ -73,6 +73,7 @@ public:
         rate("images/s", work_.images);
         if (work_.images > 0)
             state.counters["µs/image"] = Counter(work_.images / 1e6, Counter::kIsIterationInvariantRate | Counter::kInvert);
+        if (work_.workspace_bytes) state.counters["MB workspace"] = work_.workspace_bytes() / 1e6;
         state.counters["MB peak"] = peak_memory_bytes() / 1e6;
     }
 

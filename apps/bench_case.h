@@ -19,6 +19,7 @@ struct BenchWork {
     double flop = 0;
     double bytes = 0;   // the tensors that it must read and write, each once a pass, wherever they lie
     double images = 0;
+    std::function<double()> workspace_bytes = {};  // of the step arena, known after the first run
 };
 
 struct BenchCase {

@@ -1,14 +1,17 @@
 #!/usr/bin/python3
-"""Training steps of mlkd against the same steps in PyTorch, on the CPU, in alternating short pieces.
+"""Training steps and losses of mlkd against the same in PyTorch, on the CPU, in alternating short pieces.
 
     bench/compare_pytorch.py --mlkd build/cpu/bin/mlkd --rounds 9 --json ratios.json
+    bench/compare_pytorch.py --only loss-64x100 --only loss-512x1000
 
 Steps: resnet20 and resnet8x4 alone, and distillation from resnet32x4 to resnet8x4 with the released code's loss
-(mlkd_official), each at batch 64. Student in training mode, teacher in evaluation mode without gradients, SGD with
-momentum 0.9 and weight decay 5e-4. PyTorch runs in channels_last and in contiguous format, with malloc set so that it
-keeps its memory and uses huge pages; the quicker format of a trial is taken. Both sides get the same number of threads
-and the same OpenMP environment. Other programs on the machine disturb both sides: hence the alternation, the ratio of
-each pair of neighbours, and the share of the machine that others used meanwhile.
+(mlkd_official), each at batch 64; and that loss alone, from logits to their gradient, batch x classes. Student in training
+mode, teacher in evaluation mode without gradients, SGD with momentum 0.9 and weight decay 5e-4. PyTorch runs in
+channels_last and in contiguous format, the losses with the kernels that OpenBLAS chooses and with its AVX-512 ones; the
+quicker of the two in a trial is taken. Its malloc keeps its memory and uses huge pages. The released code also computes two
+levels of the strong view and throws them away; PyTorch's side is spared that. Both sides get the same number of threads and
+the same OpenMP environment. Other programs on the machine disturb both sides: hence the alternation, the ratio of each pair
+of neighbours, and the share of the machine that others used meanwhile.
 
 Needs a Python with torch whose BLAS is OpenBLAS or MKL (Debian: python3-torch and libopenblas0-pthread).
 """
@@ -26,8 +29,10 @@ TASKS = {  # name: the benchmark of `mlkd bench`
     "resnet20": "step/train/resnet20/64",
     "resnet8x4": "step/train/resnet8x4/64",
     "mlkd": "step/mlkd_official/resnet32x4_resnet8x4/64",
+    **{f"loss-{size}": f"loss/mlkd_official/{size}" for size in ("64x100", "64x1000", "256x100", "512x100", "256x1000", "512x1000")},
 }
 FORMATS = ("channels_last", "contiguous")
+OPENBLAS = {"OpenBLAS default": {}, "OpenBLAS SkylakeX": {"OPENBLAS_CORETYPE": "SkylakeX"}}
 PIECE_SECONDS, REPETITIONS = 0.3, 5  # a piece: so many repetitions of at least so many seconds
 
 
@@ -103,6 +108,40 @@ def worker(task, memory_format, threads):
     import torch
     torch.set_num_threads(threads)
     torch.manual_seed(1)
+    step = loss_step(torch, task) if task.startswith("loss-") else training_step(torch, task, memory_format)
+    step()
+    path, good = loaded_blas()
+    print(json.dumps({"torch": torch.__version__, "onednn": torch.backends.mkldnn.is_available(), "blas": path, "good_blas": good}), flush=True)
+    for _ in sys.stdin:
+        start = time.perf_counter()
+        step()
+        count = max(1, round(PIECE_SECONDS / (time.perf_counter() - start)))
+        wall, cpu = [], []
+        for _ in range(REPETITIONS):
+            start, start_cpu = time.perf_counter(), time.process_time()
+            for _ in range(count):
+                step()
+            wall.append(1e3 * (time.perf_counter() - start) / count)
+            cpu.append(1e3 * (time.process_time() - start_cpu) / count)
+        print(json.dumps({"wall": wall, "cpu": cpu}), flush=True)
+
+
+def loss_step(torch, task):
+    """Forward and backward of the loss, both views."""
+    batch, classes = (int(word) for word in task.removeprefix("loss-").split("x"))
+    student = [torch.rand(batch, classes).mul(8).sub(4).requires_grad_() for _ in range(2)]
+    teacher = [torch.rand(batch, classes).mul(16).sub(8) for _ in range(2)]
+    target = torch.randint(classes, (batch,))
+
+    def step():
+        for view in student:
+            view.grad = None
+        official_loss(torch, student, teacher, target).backward()
+
+    return step
+
+
+def training_step(torch, task, memory_format):
     layout = torch.channels_last if memory_format == "channels_last" else torch.contiguous_format
     x4 = (32, 64, 128, 256)
     student = make_network(torch, 20, (16, 16, 32, 64)) if task == "resnet20" else make_network(torch, 8, x4)
@@ -124,21 +163,7 @@ def worker(task, memory_format, threads):
         loss.backward()
         optimizer.step()
 
-    step()
-    path, good = loaded_blas()
-    print(json.dumps({"torch": torch.__version__, "onednn": torch.backends.mkldnn.is_available(), "blas": path, "good_blas": good}), flush=True)
-    for _ in sys.stdin:
-        start = time.perf_counter()
-        step()
-        count = max(1, round(PIECE_SECONDS / (time.perf_counter() - start)))
-        wall, cpu = [], []
-        for _ in range(REPETITIONS):
-            start, start_cpu = time.perf_counter(), time.process_time()
-            for _ in range(count):
-                step()
-            wall.append(1e3 * (time.perf_counter() - start) / count)
-            cpu.append(1e3 * (time.process_time() - start_cpu) / count)
-        print(json.dumps({"wall": wall, "cpu": cpu}), flush=True)
+    return step
 
 
 # ---------------------------------------------------------------- the comparison
@@ -155,13 +180,14 @@ def busy_seconds():
 
 
 class PyTorch:
-    def __init__(self, task, memory_format, arguments):
+    def __init__(self, task, variant, arguments):
         huge = {"MALLOC_MMAP_THRESHOLD_": str(1 << 40), "MALLOC_TRIM_THRESHOLD_": str(1 << 40), "MALLOC_TOP_PAD_": str(64 << 20),
                 "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
-        command = [arguments.python, os.path.abspath(__file__), "--worker", task, memory_format, str(arguments.threads)]
-        self.process = subprocess.Popen(command, env={**environment(arguments), **huge}, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        command = [arguments.python, os.path.abspath(__file__), "--worker", task, variant, str(arguments.threads)]
+        names = {**environment(arguments), **huge, **OPENBLAS.get(variant, {})}
+        self.process = subprocess.Popen(command, env=names, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         text=True)
-        self.format = memory_format
+        self.variant = variant
         self.about = json.loads(self.answer())
         if not self.about["good_blas"]:
             fail(f"PyTorch's BLAS is {self.about['blas']}, far slower than OpenBLAS: apt-get install libopenblas0-pthread "
@@ -219,9 +245,10 @@ def spread(values):
 
 
 def compare(task, arguments):
-    trials = [PyTorch(task, memory_format, arguments) for memory_format in FORMATS]
-    best = {pytorch.format: min(min(pytorch.piece()["wall"]), min(pytorch.piece()["wall"])) for pytorch in trials}
-    chosen = min(trials, key=lambda pytorch: best[pytorch.format])
+    variants = OPENBLAS if task.startswith("loss-") else FORMATS
+    trials = [PyTorch(task, variant, arguments) for variant in variants]
+    best = {pytorch.variant: min(min(pytorch.piece()["wall"]), min(pytorch.piece()["wall"])) for pytorch in trials}
+    chosen = min(trials, key=lambda pytorch: best[pytorch.variant])
     for pytorch in trials:
         if pytorch is not chosen:
             pytorch.close()
@@ -238,7 +265,7 @@ def compare(task, arguments):
     def least(side, key):
         return min(min(pair[side][key]) for pair in pairs)
 
-    return {"task": task, "benchmark": TASKS[task], "format": chosen.format, "trial_ms": best, "about": chosen.about,
+    return {"task": task, "benchmark": TASKS[task], "variant": chosen.variant, "trial_ms": best, "about": chosen.about,
             "pytorch_ms": least("pytorch", "wall"), "mlkd_ms": least("mlkd", "wall"),
             "ratio": ratios("wall", statistics.median), "ratio_of_bests": least("pytorch", "wall") / least("mlkd", "wall"),
             "cpu_ratio": ratios("cpu", statistics.median), "cpu_ratio_of_bests": least("pytorch", "cpu") / least("mlkd", "cpu"),
@@ -266,15 +293,15 @@ def main():
     if subprocess.run([arguments.python, "-c", "import torch"], stderr=subprocess.DEVNULL).returncode != 0:
         fail(f"{arguments.python} has no torch: apt-get install python3-torch libopenblas0-pthread, or name another with --python")
 
-    print(f"{'step':<10} {'PyTorch ms':>11} {'mlkd ms':>9} {'ratio of bests':>15} {'pairs: min':>11} {'median':>7} {'max':>6}"
-          f" {'CPU time':>9}  format", flush=True)
+    print(f"{'step':<14} {'PyTorch ms':>11} {'mlkd ms':>9} {'ratio of bests':>15} {'pairs: min':>11} {'median':>7} {'max':>6}"
+          f" {'CPU time':>9}  PyTorch's setting", flush=True)
     results = []
     for task in arguments.only or TASKS:
         result = compare(task, arguments)
         results.append(result)
         ratio = result["ratio"]
-        print(f"{task:<10} {result['pytorch_ms']:11.1f} {result['mlkd_ms']:9.1f} {result['ratio_of_bests']:15.2f} {ratio['min']:11.2f}"
-              f" {ratio['median']:7.2f} {ratio['max']:6.2f} {result['cpu_ratio']['median']:9.2f}  {result['format']}", flush=True)
+        print(f"{task:<14} {result['pytorch_ms']:11.2f} {result['mlkd_ms']:9.2f} {result['ratio_of_bests']:15.2f} {ratio['min']:11.2f}"
+              f" {ratio['median']:7.2f} {ratio['max']:6.2f} {result['cpu_ratio']['median']:9.2f}  {result['variant']}", flush=True)
     if arguments.json:
         with open(arguments.json, "w") as file:
             json.dump({"threads": arguments.threads, "wait_policy": arguments.wait_policy, "batch": BATCH, "results": results}, file, indent=1)

@@ -27,7 +27,8 @@ void add_bench_command(CLI::App& app, ExitCode&) {
     command->footer(
         "Times are wall-clock. Shares are of peaks measured at the start: multiply-adds in registers, and adding large arrays.\n"
         "Small tensors stay in caches, so their GB/s may pass the peak, which is the memory's. Winograd convolutions need fewer\n"
-        "multiplications than are counted. 'MB peak' is the process' memory since the benchmark's preparation.\n"
+        "multiplications than are counted. 'MB peak' is the process' memory since the benchmark's preparation, 'MB workspace'\n"
+        "what a loss takes beyond its inputs and gradients.\n"
         "conv/… lists a shape once, under the first network that has it: resnet20, resnet8x4, resnet32x4.\n"
         "Examples:\n"
         "  mlkd bench --filter '^step/' --json steps.json\n"
