@@ -135,12 +135,15 @@ std::unique_ptr<Network> load_network(Backend& backend, const std::string& path,
     CheckpointInfo info = checkpoint_info(file);
     if (!model.empty()) info.model = model;
     if (info.model.empty()) throw Error(fmt::format("{}: does not say which model it holds; name it with --model", path));
-    if (info.classes == 0) {
-        // A foreign file: the linear layer's bias tells the number of classes.
-        for (const auto& [name, tensor] : file.tensors)
-            if (name.ends_with("fc.bias") && tensor.shape.size() == 1) info.classes = static_cast<int>(tensor.shape[0]);
-        if (info.classes == 0) throw Error(fmt::format("{}: has no 'fc.bias': not a checkpoint of one of these networks", path));
-    }
+    // The bias of the linear layer has an element a class: it tells the number in a foreign file, and a damaged number of
+    // classes is found before a network of that size is built.
+    std::int64_t classes = 0;
+    for (const auto& [name, tensor] : file.tensors)
+        if (name.ends_with("fc.bias") && tensor.shape.size() == 1) classes = tensor.shape[0];
+    if (classes == 0) throw Error(fmt::format("{}: has no 'fc.bias': not a checkpoint of one of these networks", path));
+    if (info.classes != 0 && info.classes != classes)
+        throw Error(fmt::format("{}: says {} classes, but its 'fc.bias' has {} elements: damaged", path, info.classes, classes));
+    info.classes = static_cast<int>(classes);
     auto network = make_network(backend, info.model, info.classes, role);
     load_weights(*network, file, path);
     return network;
