@@ -10,19 +10,22 @@
 namespace mlkd {
 
 // 0, 1, 2, ... for the teams as they come.
-template <class Team> MLKD_HD int take_ticket(const Team& team, int* counter) {
+template <class Team>
+MLKD_HD int take_ticket(const Team& team, int* counter) {
     return team.sum(team.rank() == 0 ? fetch_add(counter, 1) : 0);
 }
 
 // Counts this team. True for the one that makes it `expected`; its members see what all members of the others wrote
 // before they arrived.
-template <class Team> MLKD_HD bool arrive(const Team& team, int* counter, int expected) {
+template <class Team>
+MLKD_HD bool arrive(const Team& team, int* counter, int expected) {
     team.sync();
     return team.max(team.rank() == 0 ? fetch_add(counter, 1) + 1 : 0) == expected;
 }
 
 // Returns when `expected` teams have arrived at the counter, and their writes are visible to every member.
-template <class Team> MLKD_HD void wait_for(const Team& team, const int* counter, int expected) {
+template <class Team>
+MLKD_HD void wait_for(const Team& team, const int* counter, int expected) {
     if (team.rank() == 0) wait_until_at_least(counter, expected);
     team.sync();
 }

@@ -2,11 +2,12 @@
 // The one place where the text of the program differs between a host compiler and nvcc.
 // Together with launch.h (the only <<<>>>) it is the seam; no other file asks which compiler reads it.
 
+#include <thread>
+
 #ifdef __CUDACC__
 #define MLKD_HD __host__ __device__
 #else
 #define MLKD_HD
-#include <thread>
 #endif
 
 namespace mlkd {
@@ -30,9 +31,6 @@ MLKD_HD inline void wait_until_at_least(const int* counter, int value) {
     while (*static_cast<const volatile int*>(counter) < value) {
     }
     __threadfence();
-#elif defined(__CUDACC__)
-    while (__atomic_load_n(counter, __ATOMIC_ACQUIRE) < value) {
-    }
 #else
     while (__atomic_load_n(counter, __ATOMIC_ACQUIRE) < value) std::this_thread::yield();
 #endif

@@ -23,15 +23,18 @@ public:
     int rank() const { return rank_; }
     int size() const { return size_; }
     void sync() const { barrier_->arrive_and_wait(); }
-    template <class T> T sum(T value) const {
+    template <class T>
+    T sum(T value) const {
         return reduce(value, [](T a, T b) { return a + b; });
     }
-    template <class T> T max(T value) const {
+    template <class T>
+    T max(T value) const {
         return reduce(value, [](T a, T b) { return a < b ? b : a; });
     }
 
 private:
-    template <class T, class Combine> T reduce(T value, Combine combine) const {
+    template <class T, class Combine>
+    T reduce(T value, Combine combine) const {
         static_assert(sizeof(T) <= sizeof(Slot));
         std::memcpy(slots_[rank_].bytes, &value, sizeof(T));
         sync();
@@ -63,8 +66,7 @@ public:
               barrier(team_size),
               slots(static_cast<std::size_t>(team_size)),
               scratch(scratch_bytes / sizeof(Slot) + 1) {
-            for (int part = 0; part < part_count; ++part)
-                part_barriers.push_back(std::make_unique<std::barrier<>>(team_size / part_count));
+            for (int part = 0; part < part_count; ++part) part_barriers.push_back(std::make_unique<std::barrier<>>(team_size / part_count));
         }
         int size, part_count;
         std::barrier<> barrier;
@@ -75,12 +77,16 @@ public:
 
     ThreadTeam(Shared& shared, int rank) : ThreadGroup(shared.barrier, shared.slots.data(), shared.size, rank), shared_(&shared) {}
 
-    template <class T> T* scratch() const { return reinterpret_cast<T*>(shared_->scratch.data()); }
+    template <class T>
+    T* scratch() const {
+        return reinterpret_cast<T*>(shared_->scratch.data());
+    }
     int part_count() const { return shared_->part_count; }
     int part_index() const { return rank() / part_size(); }
     ThreadGroup part() const {
         const int first = part_index() * part_size();
-        return {*shared_->part_barriers[static_cast<std::size_t>(part_index())], shared_->slots.data() + first, part_size(), rank() - first};
+        return {*shared_->part_barriers[static_cast<std::size_t>(part_index())], shared_->slots.data() + first, part_size(),
+                rank() - first};
     }
 
 private:

@@ -24,7 +24,9 @@ struct GramSlabLayout {
     int pitch;  // floats from row to row, an odd multiple of 4: 8 rows then lie in different banks of shared memory
 
     MLKD_HD std::int64_t slabs(std::int64_t samples) const { return (samples + rows - 1) / rows; }
-    std::size_t scratch_bytes() const { return sizeof(float) * static_cast<std::size_t>(pitch * (3 * rows + 2 * chunk) + 2 * chunk * rows); }
+    std::size_t scratch_bytes() const {
+        return sizeof(float) * static_cast<std::size_t>(pitch * (3 * rows + 2 * chunk) + 2 * chunk * rows);
+    }
 };
 
 // Four floats that are read at once.
@@ -35,12 +37,12 @@ struct alignas(16) Quad {
 struct GramSlab {
     static constexpr int tile = 4;
 
-    float* dL_dlogits;      // (terms, B, C): the term's share, instance level included; written
-    float* batch_sums;      // (correlating terms, slabs); written
-    float* class_sums;      // (correlating terms, slabs); written
-    const float* softmax;   // (terms, B, C): A
+    float* dL_dlogits;        // (terms, B, C): the term's share, instance level included; written
+    float* batch_sums;        // (correlating terms, slabs); written
+    float* class_sums;        // (correlating terms, slabs); written
+    const float* softmax;     // (terms, B, C): A
     const float* difference;  // (terms, B, C): U
-    const float* student;   // (V·B, C)
+    const float* student;     // (V·B, C)
     const Term* terms;
     const float* masks;  // (2) or nullptr
     GramSlabLayout layout;

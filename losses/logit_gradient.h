@@ -112,7 +112,8 @@ struct LossSums {
         for (std::int64_t t = 0; t < term_count; ++t) {
             const Term term = terms[t];
             const double temperature = term.temperature;
-            instance += sum(team, (term.instance + term.instance_masked * mask_b) * temperature * temperature / b, row_kl + t * samples, samples);
+            instance +=
+                sum(team, (term.instance + term.instance_masked * mask_b) * temperature * temperature / b, row_kl + t * samples, samples);
             if (t >= correlating) continue;
             batch += sum(team, term.batch * mask_b / b, batch_sums + t * batch_parts, batch_parts);
             class_ += sum(team, term.class_ * mask_c / c, class_sums + t * class_parts, class_parts);

@@ -103,9 +103,9 @@ private:
 
 // Both shares in one row, for matrices so small (B, C <= 1024 or so) that a value's rank is best found by counting.
 struct MasksOfOneRow {
-    float* shares;         // (2)
-    double* softmax;       // (B, C), or nullptr for the team's scratch memory
-    const float* logits;   // (B, C): the teacher's weak ones
+    float* shares;        // (2)
+    double* softmax;      // (B, C), or nullptr for the team's scratch memory
+    const float* logits;  // (B, C): the teacher's weak ones
     std::int64_t samples;
     std::int64_t classes;
 
@@ -117,8 +117,8 @@ struct MasksOfOneRow {
     template <class Team>
     MLKD_HD void operator()(const Team& team, std::int64_t) const {
         double* confidence = team.template scratch<double>();  // (B)
-        double* class_sums = confidence + samples;              // (C)
-        double* middle = class_sums + classes;                  // lower and upper middle value of both lists
+        double* class_sums = confidence + samples;             // (C)
+        double* middle = class_sums + classes;                 // lower and upper middle value of both lists
         double* p = softmax == nullptr ? middle + middles : softmax;
         const auto part = team.part();
         for (std::int64_t b = team.part_index(); b < samples; b += team.part_count())
