@@ -37,6 +37,25 @@ struct RowLaunch {
 
 #ifdef __CUDACC__
 
+// A warp as a part of a team.
+class WarpTeam {
+public:
+    __device__ int rank() const { return static_cast<int>(threadIdx.x % 32); }
+    __device__ static constexpr int size() { return 32; }
+    __device__ void sync() const { __syncwarp(); }
+    template <class T> __device__ T sum(T value) const {
+        for (int offset = 16; offset > 0; offset /= 2) value += __shfl_xor_sync(0xffffffffu, value, offset);
+        return value;
+    }
+    template <class T> __device__ T max(T value) const {
+        for (int offset = 16; offset > 0; offset /= 2) {
+            const T other = __shfl_xor_sync(0xffffffffu, value, offset);
+            value = value < other ? other : value;
+        }
+        return value;
+    }
+};
+
 // A thread block as a team: reductions go through warp shuffles and one value a warp, in fixed order.
 class BlockTeam {
 public:
@@ -53,6 +72,9 @@ public:
         extern __shared__ __align__(16) unsigned char row_scratch[];
         return reinterpret_cast<T*>(row_scratch);
     }
+    __device__ static WarpTeam part() { return {}; }
+    __device__ int part_index() const { return static_cast<int>(threadIdx.x / 32); }
+    __device__ int part_count() const { return static_cast<int>(blockDim.x / 32); }
 
 private:
     template <class T, class Combine> __device__ T reduce(T value, Combine combine) const {

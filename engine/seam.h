@@ -2,8 +2,38 @@
 // The one place where the text of the program differs between a host compiler and nvcc.
 // Together with launch.h (the only <<<>>>) it is the seam; no other file asks which compiler reads it.
 
+#include <thread>
+
 #ifdef __CUDACC__
 #define MLKD_HD __host__ __device__
 #else
 #define MLKD_HD
 #endif
+
+namespace mlkd {
+
+// Adds `value` to a counter that threads of the whole device share, and returns what it was. What the caller saw
+// before is seen by whoever reads the sum, through this function or the next one.
+MLKD_HD inline int fetch_add(int* counter, int value) {
+#ifdef __CUDA_ARCH__
+    __threadfence();
+    const int before = atomicAdd(counter, value);
+    __threadfence();
+    return before;
+#else
+    return __atomic_fetch_add(counter, value, __ATOMIC_ACQ_REL);
+#endif
+}
+
+// Returns once the counter is at least `value`, and what its adders saw is then seen here.
+MLKD_HD inline void wait_until_at_least(const int* counter, int value) {
+#ifdef __CUDA_ARCH__
+    while (*static_cast<const volatile int*>(counter) < value) {
+    }
+    __threadfence();
+#else
+    while (__atomic_load_n(counter, __ATOMIC_ACQUIRE) < value) std::this_thread::yield();
+#endif
+}
+
+}  // namespace mlkd

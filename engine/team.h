@@ -9,7 +9,9 @@
 //     }
 //
 // A team offers rank(), size(), sync(), sum(), max() and scratch(): memory that the members of one row share, 16-byte
-// aligned, of the size given at launch, undefined at the start of a row. On a CPU a team is one thread
+// aligned, of the size given at launch, undefined at the start of a row. Where a whole team is too many for a piece of
+// work, it falls into part_count() parts of equal size: part(), the caller's, is a team itself (without scratch memory
+// and parts), and the part_index()-th of them; a warp on a GPU. On a CPU a team is one thread
 // (SerialTeam), so the loops above are plain loops; on a GPU it is a thread block (launch.h); in tests it is a handful
 // of std::threads (thread_team.h), where ThreadSanitizer finds the races of the same source.
 #include "engine/seam.h"
@@ -26,6 +28,9 @@ public:
     template <class T> MLKD_HD T sum(T value) const { return value; }
     template <class T> MLKD_HD T max(T value) const { return value; }
     template <class T> MLKD_HD T* scratch() const { return reinterpret_cast<T*>(scratch_); }
+    MLKD_HD static SerialTeam part() { return SerialTeam(); }
+    MLKD_HD static constexpr int part_index() { return 0; }
+    MLKD_HD static constexpr int part_count() { return 1; }
 
 private:
     unsigned char* scratch_;

@@ -11,51 +11,88 @@
 
 namespace mlkd {
 
-class ThreadTeam {
+// Part of a ThreadTeam, or the whole: the members from `first` on, behind a barrier of their own.
+class ThreadGroup {
 public:
-    // What the members of one team share.
-    struct Shared {
-        Shared(int size, std::size_t scratch_bytes)
-            : barrier(size), slots(static_cast<std::size_t>(size)), scratch(scratch_bytes / 16 + 1) {}
-        struct alignas(16) Slot {
-            unsigned char bytes[16];
-        };
-        std::barrier<> barrier;
-        std::vector<Slot> slots;
-        std::vector<Slot> scratch;
+    struct alignas(16) Slot {
+        unsigned char bytes[16];
     };
 
-    ThreadTeam(Shared& shared, int rank) : shared_(&shared), rank_(rank) {}
+    ThreadGroup(std::barrier<>& barrier, Slot* slots, int size, int rank) : barrier_(&barrier), slots_(slots), size_(size), rank_(rank) {}
 
     int rank() const { return rank_; }
-    int size() const { return static_cast<int>(shared_->slots.size()); }
-    void sync() const { shared_->barrier.arrive_and_wait(); }
-    template <class T> T sum(T value) const {
+    int size() const { return size_; }
+    void sync() const { barrier_->arrive_and_wait(); }
+    template <class T>
+    T sum(T value) const {
         return reduce(value, [](T a, T b) { return a + b; });
     }
-    template <class T> T max(T value) const {
+    template <class T>
+    T max(T value) const {
         return reduce(value, [](T a, T b) { return a < b ? b : a; });
     }
-    template <class T> T* scratch() const { return reinterpret_cast<T*>(shared_->scratch.data()); }
 
 private:
-    template <class T, class Combine> T reduce(T value, Combine combine) const {
-        static_assert(sizeof(T) <= sizeof(Shared::Slot));
-        std::memcpy(shared_->slots[static_cast<std::size_t>(rank_)].bytes, &value, sizeof(T));
+    template <class T, class Combine>
+    T reduce(T value, Combine combine) const {
+        static_assert(sizeof(T) <= sizeof(Slot));
+        std::memcpy(slots_[rank_].bytes, &value, sizeof(T));
         sync();
         T total;
-        std::memcpy(&total, shared_->slots[0].bytes, sizeof(T));
-        for (std::size_t other = 1; other < shared_->slots.size(); ++other) {
+        std::memcpy(&total, slots_[0].bytes, sizeof(T));
+        for (int other = 1; other < size_; ++other) {
             T next;
-            std::memcpy(&next, shared_->slots[other].bytes, sizeof(T));
+            std::memcpy(&next, slots_[other].bytes, sizeof(T));
             total = combine(total, next);
         }
         sync();  // nobody may overwrite a slot that another still reads
         return total;
     }
 
-    Shared* shared_;
+    std::barrier<>* barrier_;
+    Slot* slots_;  // one a member
+    int size_;
     int rank_;
+};
+
+// A team of even size falls into two parts, one of odd size into parts of one.
+class ThreadTeam : public ThreadGroup {
+public:
+    // What the members of one team share.
+    struct Shared {
+        Shared(int team_size, std::size_t scratch_bytes)
+            : size(team_size),
+              part_count(team_size % 2 == 0 ? 2 : team_size),
+              barrier(team_size),
+              slots(static_cast<std::size_t>(team_size)),
+              scratch(scratch_bytes / sizeof(Slot) + 1) {
+            for (int part = 0; part < part_count; ++part) part_barriers.push_back(std::make_unique<std::barrier<>>(team_size / part_count));
+        }
+        int size, part_count;
+        std::barrier<> barrier;
+        std::vector<std::unique_ptr<std::barrier<>>> part_barriers;
+        std::vector<Slot> slots;
+        std::vector<Slot> scratch;
+    };
+
+    ThreadTeam(Shared& shared, int rank) : ThreadGroup(shared.barrier, shared.slots.data(), shared.size, rank), shared_(&shared) {}
+
+    template <class T>
+    T* scratch() const {
+        return reinterpret_cast<T*>(shared_->scratch.data());
+    }
+    int part_count() const { return shared_->part_count; }
+    int part_index() const { return rank() / part_size(); }
+    ThreadGroup part() const {
+        const int first = part_index() * part_size();
+        return {*shared_->part_barriers[static_cast<std::size_t>(part_index())], shared_->slots.data() + first, part_size(),
+                rank() - first};
+    }
+
+private:
+    int part_size() const { return size() / part_count(); }
+
+    Shared* shared_;
 };
 
 // Runs `kernel` on rows 0..rows-1 with `teams` teams of `team_size` threads at once; team t takes rows t, t + teams, …

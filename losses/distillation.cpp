@@ -7,6 +7,7 @@
 
 #include "engine/error.h"
 #include "losses/cross_entropy.h"
+#include "losses/fused_distillation.h"
 #include "losses/gram_correlation.h"
 #include "losses/kl_correlation.h"
 #include "losses/logit_gradient.h"
@@ -51,9 +52,13 @@ struct DistillationLoss::Step {
     std::int64_t samples, classes;
 };
 
-DistillationLoss::DistillationLoss(Backend& backend, DistillationConfig config) : backend_(backend), config_(std::move(config)) {
+DistillationLoss::DistillationLoss(Backend& backend, DistillationConfig config, LossForm form)
+    : backend_(backend), config_(std::move(config)), form_(form) {
     validate(config_);
     terms_ = terms_of(config_);
+    correlating_ = std::count_if(terms_.begin(), terms_.end(), [](const Term& term) { return term.correlates(); });
+    const auto counters = static_cast<std::size_t>(fused_counters(static_cast<std::int64_t>(terms_.size()), views(config_.method)));
+    counters_ = static_cast<int*>(backend_.allocate(counters * sizeof(int)));
     if (terms_.empty()) return;
     device_terms_ = static_cast<Term*>(backend_.allocate(terms_.size() * sizeof(Term)));
     backend_.copy_from_host(device_terms_, terms_.data(), terms_.size() * sizeof(Term));
@@ -61,6 +66,16 @@ DistillationLoss::DistillationLoss(Backend& backend, DistillationConfig config) 
 
 DistillationLoss::~DistillationLoss() {
     if (device_terms_ != nullptr) backend_.free(device_terms_);
+    if (counters_ != nullptr) backend_.free(counters_);
+}
+
+bool DistillationLoss::fuses(std::int64_t samples, std::int64_t classes) const {
+    const bool possible =
+        std::max(samples, classes) <= fused_distillation_limit && (correlating_ == 0 || config_.divergence == Divergence::frobenius);
+    if (form_ != LossForm::fused) return form_ == LossForm::automatic && possible && backend_.stream().device == DeviceKind::cuda;
+    MLKD_CHECK(possible,
+               fmt::format("loss: one launch takes at most {} samples and classes and squared distances", fused_distillation_limit));
+    return true;
 }
 
 void DistillationLoss::forward_backward(StepArena& arena, const Tensor& losses, const Tensor& dL_dlogits, const Tensor& student,
@@ -78,15 +93,18 @@ void DistillationLoss::forward_backward(StepArena& arena, const Tensor& losses, 
 
     const StepArena::Scope scope(arena);
     const Stream stream = backend_.stream();
+    if (fuses(samples, classes))
+        return fused_distillation(
+            stream, arena, losses, dL_dlogits,
+            {student, teacher, target, terms_, device_terms_, counters_, config_.method == Method::mlkd_official, config_.ce_weight});
     const auto term_count = static_cast<std::int64_t>(terms_.size());
-    const auto correlating = std::count_if(terms_.begin(), terms_.end(), [](const Term& term) { return term.correlates(); });
     const bool kl = config_.divergence == Divergence::kl;
     const std::int64_t batch_parts = kl ? samples : gram_blocks(samples, classes);
     const std::int64_t class_parts = kl ? classes : gram_blocks(samples, classes);
     const Tensor row_ce = arena.allocate("loss/cross entropy", DType::f32, {rows});
     const Tensor row_kl = arena.allocate("loss/KL", DType::f32, {term_count, samples});
-    const Tensor batch_sums = arena.allocate("loss/batch sums", DType::f32, {correlating, batch_parts});
-    const Tensor class_sums = arena.allocate("loss/class sums", DType::f32, {correlating, class_parts});
+    const Tensor batch_sums = arena.allocate("loss/batch sums", DType::f32, {correlating_, batch_parts});
+    const Tensor class_sums = arena.allocate("loss/class sums", DType::f32, {correlating_, class_parts});
     const float* masks = nullptr;
     if (config_.method == Method::mlkd_official && term_count > 0) {
         const Tensor shares = arena.allocate("loss/masks", DType::f32, {2});
@@ -101,14 +119,14 @@ void DistillationLoss::forward_backward(StepArena& arena, const Tensor& losses, 
     const std::int64_t term_bytes = 4 * ((kl ? 10 : 3) * samples * classes + (kl ? 0 : 3 * small_side * small_side));
     const std::int64_t together = std::max<std::int64_t>(group_bytes / term_bytes, 1);
     for (std::int64_t first = 0; first < term_count;) {
-        const std::int64_t end = first < correlating ? correlating : term_count;  // a group correlates, or does not
+        const std::int64_t end = first < correlating_ ? correlating_ : term_count;  // a group correlates, or does not
         const std::int64_t count = std::min(together, end - first);
         add_terms(arena, step, static_cast<std::size_t>(first), static_cast<std::size_t>(count));
         first += count;
     }
-    loss_sums(stream,
-              LossSums{losses.as<float>(), row_ce.as<float>(), row_kl.as<float>(), batch_sums.as<float>(), class_sums.as<float>(),
-                       device_terms_, masks, config_.ce_weight, rows, samples, classes, term_count, correlating, batch_parts, class_parts});
+    loss_sums(stream, LossSums{losses.as<float>(), row_ce.as<float>(), row_kl.as<float>(), batch_sums.as<float>(), class_sums.as<float>(),
+                               device_terms_, masks, config_.ce_weight, rows, samples, classes, term_count, correlating_, batch_parts,
+                               class_parts});
 }
 
 void DistillationLoss::add_terms(StepArena& arena, const Step& step, std::size_t first, std::size_t term_count) {

@@ -48,11 +48,19 @@ struct LossPart {
 };
 constexpr int loss_part_count = 5;
 
+// How a step is computed: in one launch (fused_distillation.h: at most 256 samples and classes, squared distances), or in
+// several around matrix products of the backend, which has no such limits. The results agree up to rounding.
+enum class LossForm {
+    automatic,  // one launch on a GPU where it can be
+    fused,      // forward_backward throws Error where it cannot
+    separate
+};
+
 struct Term;
 
 class DistillationLoss {
 public:
-    DistillationLoss(Backend& backend, DistillationConfig config);
+    DistillationLoss(Backend& backend, DistillationConfig config, LossForm form = LossForm::automatic);
     ~DistillationLoss();
     DistillationLoss(const DistillationLoss&) = delete;
     DistillationLoss& operator=(const DistillationLoss&) = delete;
@@ -69,12 +77,16 @@ public:
 private:
     struct Step;  // the tensors of one call
 
+    bool fuses(std::int64_t samples, std::int64_t classes) const;
     void add_terms(StepArena& arena, const Step& step, std::size_t first, std::size_t count);
 
     Backend& backend_;
     DistillationConfig config_;
+    LossForm form_;
     std::vector<Term> terms_;
+    std::int64_t correlating_ = 0;  // the first ones of the terms
     Term* device_terms_ = nullptr;
+    int* counters_ = nullptr;  // of the launch that does all
 };
 
 }  // namespace mlkd

@@ -15,6 +15,19 @@
 
 namespace mlkd {
 
+// What one entry of the three matrices and its mirror image come to.
+struct GramEntry {
+    float same_side, other_side;  // its share of ‖X‖² and ‖Y‖²
+    float k_a, k_u;
+};
+
+// x4 = 4x, y4 = 4y.
+MLKD_HD inline GramEntry gram_entry(float p_ij, float p_ji, float q, float r, float x4, float y4) {
+    const float x = p_ij + p_ji - q;
+    const float w = 4 * r - 2 * (p_ij + p_ji) + q;
+    return {x * x, 0.5f * (q * w + (2 * p_ji - q) * (2 * p_ij - q)), y4 * p_ij + x4 * x, y4 * (r - p_ij)};
+}
+
 // A row is a block of rows of one term's n × n matrices. Q becomes K_A, R becomes K_U.
 struct GramCoefficients {
     static constexpr std::int64_t rows = 32, columns = 128, pitch = columns + 1;
@@ -56,13 +69,11 @@ struct GramCoefficients {
                 const float* pt_row = transposed + (i - i0) * pitch;
 #pragma omp simd reduction(+ : norm_x, norm_y)
                 for (std::int64_t j = team.rank(); j < width; j += team.size()) {
-                    const float p_ij = p[at + j], p_ji = pt_row[j], q_ij = q[at + j], r_ij = r[at + j];
-                    const float x = p_ij + p_ji - q_ij;
-                    const float w = 4 * r_ij - 2 * (p_ij + p_ji) + q_ij;
-                    norm_x += x * x;
-                    norm_y += 0.5f * (q_ij * w + (2 * p_ji - q_ij) * (2 * p_ij - q_ij));
-                    q[at + j] = y4 * p_ij + x4 * x;
-                    r[at + j] = y4 * (r_ij - p_ij);
+                    const GramEntry entry = gram_entry(p[at + j], pt_row[j], q[at + j], r[at + j], x4, y4);
+                    norm_x += entry.same_side;
+                    norm_y += entry.other_side;
+                    q[at + j] = entry.k_a;
+                    r[at + j] = entry.k_u;
                 }
             }
             team.sync();

@@ -7,10 +7,29 @@
 
 namespace mlkd {
 
+// The factor of A - B in the instance level's gradient.
+MLKD_HD inline float instance_slope(const Term& term, float mask, std::int64_t samples) {
+    return (term.instance + term.instance_masked * mask) * term.temperature / static_cast<float>(samples);
+}
+
+// dL/dA of a row to dL/dlogits: (H - A ΣH) / T with H = A · dL/dA. dL/dA is counted from its value at the student's
+// largest logit j, and ΣH without that place: so a student that is sure keeps the digits of what is left to it.
+struct SoftmaxChain {
+    float per_temperature, origin, total;
+
+    template <class Team>
+    MLKD_HD SoftmaxChain(const Team& team, const float* a, const float* dL_da, std::int64_t classes, std::int64_t j, float temperature)
+        : per_temperature(1.0f / temperature), origin(dL_da[j]), total(0) {
+        float sum = 0;
+#pragma omp simd reduction(+ : sum)
+        for (std::int64_t k = team.rank(); k < classes; k += team.size()) sum += a[k] * (dL_da[k] - origin);
+        total = team.sum(sum);
+    }
+    MLKD_HD float operator()(float a, float dL_da) const { return per_temperature * (a * ((dL_da - origin) - total)); }
+};
+
 // Adds to a row of dL_dlogits, term by term in order, what the instance level and the correlation levels give it:
-//     instance: weight · T / B · difference,     correlation: (H - A ΣH) / T  with H = A · dL/dA.
-// dL/dA is counted from its value at the student's largest logit, and ΣH without that place: so a student that is sure
-// keeps the digits of what is left to it.
+//     instance: weight · T / B · difference,     correlation: (H - A ΣH) / T.
 struct LogitGradient {
     float* dL_dlogits;             // (V·B, C), accumulated
     const float* difference;       // (terms, B, C), see SoftmaxDifference
@@ -35,7 +54,7 @@ struct LogitGradient {
             if (term.view != view) continue;
             const std::int64_t at = (t * samples + sample) * classes;
             const float* u = difference + at;
-            const float weight = (term.instance + term.instance_masked * mask) * term.temperature / static_cast<float>(samples);
+            const float weight = instance_slope(term, mask, samples);
             if (!term.correlates()) {
 #pragma omp simd
                 for (std::int64_t k = team.rank(); k < classes; k += team.size()) gradient[k] += weight * u[k];
@@ -44,15 +63,9 @@ struct LogitGradient {
             const float* a = student_softmax + at;
             const float* g = dL_dsoftmax + at;
             const float* h = dL_dlog_softmax == nullptr ? nullptr : dL_dlog_softmax + at;
-            const float per_temperature = 1.0f / term.temperature;
-            const float g_j = g[j];
-            float total = 0;
-#pragma omp simd reduction(+ : total)
-            for (std::int64_t k = team.rank(); k < classes; k += team.size()) total += a[k] * (g[k] - g_j);
-            total = team.sum(total);
+            const SoftmaxChain chain(team, a, g, classes, j, term.temperature);
 #pragma omp simd
-            for (std::int64_t k = team.rank(); k < classes; k += team.size())
-                gradient[k] += per_temperature * (a[k] * ((g[k] - g_j) - total)) + weight * u[k];
+            for (std::int64_t k = team.rank(); k < classes; k += team.size()) gradient[k] += chain(a[k], g[k]) + weight * u[k];
             if (h == nullptr) continue;
             float others_h = 0, others_a = 0;
 #pragma omp simd reduction(+ : others_h, others_a)
@@ -65,7 +78,7 @@ struct LogitGradient {
             const float sum_h = others_h + h[j], at_j = others_a * h[j] - a[j] * others_h;
 #pragma omp simd
             for (std::int64_t k = team.rank(); k < classes; k += team.size())
-                gradient[k] += per_temperature * (k == j ? at_j : h[k] - a[k] * sum_h);
+                gradient[k] += chain.per_temperature * (k == j ? at_j : h[k] - a[k] * sum_h);
         }
     }
 };
@@ -95,17 +108,20 @@ struct LossSums {
     MLKD_HD void operator()(const Team& team, std::int64_t) const {
         const double b = static_cast<double>(samples), c = static_cast<double>(classes);
         const double mask_b = masks == nullptr ? 1.0 : masks[0], mask_c = masks == nullptr ? 1.0 : masks[1];
-        const double ce = ce_weight == 0 ? 0.0 : ce_weight * sum(team, row_ce, rows) / b;
-        double instance = 0, batch = 0, class_ = 0;
+        double ce = sum(team, ce_weight / b, row_ce, rows), instance = 0, batch = 0, class_ = 0;
         for (std::int64_t t = 0; t < term_count; ++t) {
             const Term term = terms[t];
             const double temperature = term.temperature;
-            const double weight = term.instance + term.instance_masked * mask_b;
-            if (weight != 0) instance += weight * temperature * temperature * sum(team, row_kl + t * samples, samples) / b;
+            instance +=
+                sum(team, (term.instance + term.instance_masked * mask_b) * temperature * temperature / b, row_kl + t * samples, samples);
             if (t >= correlating) continue;
-            if (term.batch != 0) batch += term.batch * mask_b * sum(team, batch_sums + t * batch_parts, batch_parts) / b;
-            if (term.class_ != 0) class_ += term.class_ * mask_c * sum(team, class_sums + t * class_parts, class_parts) / c;
+            batch += sum(team, term.batch * mask_b / b, batch_sums + t * batch_parts, batch_parts);
+            class_ += sum(team, term.class_ * mask_c / c, class_sums + t * class_parts, class_parts);
         }
+        ce = team.sum(ce);
+        instance = team.sum(instance);
+        batch = team.sum(batch);
+        class_ = team.sum(class_);
         if (team.rank() == 0) {
             losses[LossPart::ce] = static_cast<float>(ce);
             losses[LossPart::instance] = static_cast<float>(instance);
@@ -116,11 +132,13 @@ struct LossSums {
     }
 
 private:
+    // This member's part of weight · Σ values; what has no weight is not looked at.
     template <class Team>
-    MLKD_HD static double sum(const Team& team, const float* values, std::int64_t n) {
+    MLKD_HD static double sum(const Team& team, double weight, const float* values, std::int64_t n) {
         double total = 0;
-        for (std::int64_t i = team.rank(); i < n; i += team.size()) total += static_cast<double>(values[i]);
-        return team.sum(total);
+        if (weight != 0)
+            for (std::int64_t i = team.rank(); i < n; i += team.size()) total += static_cast<double>(values[i]);
+        return weight * total;
     }
 };
 

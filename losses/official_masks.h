@@ -101,6 +101,70 @@ private:
     }
 };
 
+// Both shares in one row, for matrices so small (B, C <= 1024 or so) that a value's rank is best found by counting.
+struct MasksOfOneRow {
+    float* shares;        // (2)
+    double* softmax;      // (B, C), or nullptr for the team's scratch memory
+    const float* logits;  // (B, C): the teacher's weak ones
+    std::int64_t samples;
+    std::int64_t classes;
+
+    static std::size_t list_bytes(std::int64_t samples, std::int64_t classes) {
+        return static_cast<std::size_t>(samples + classes + middles) * sizeof(double);
+    }
+
+    // Scratch memory: list_bytes, and the softmax where it is to be there.
+    template <class Team>
+    MLKD_HD void operator()(const Team& team, std::int64_t) const {
+        double* confidence = team.template scratch<double>();  // (B)
+        double* class_sums = confidence + samples;             // (C)
+        double* middle = class_sums + classes;                 // lower and upper middle value of both lists
+        double* p = softmax == nullptr ? middle + middles : softmax;
+        const auto part = team.part();
+        for (std::int64_t b = team.part_index(); b < samples; b += team.part_count())
+            SoftmaxDouble{p, confidence, logits, classes}(part, b);
+        for (int m = team.rank(); m < middles; m += team.size()) middle[m] = NAN;  // stays where a value is NaN
+        team.sync();
+        for (std::int64_t c = team.rank(); c < classes; c += team.size()) {
+            double sum = 0;
+            for (std::int64_t b = 0; b < samples; ++b) sum += p[b * classes + c];
+            class_sums[c] = sum;
+        }
+        team.sync();
+        find_middle(team, middle, confidence, samples);
+        find_middle(team, middle + 2, class_sums, classes);
+        team.sync();
+        const float share_b = share_up_to_median(team, middle, confidence, samples);
+        const float share_c = share_up_to_median(team, middle + 2, class_sums, classes);
+        if (team.rank() == 0) {
+            shares[0] = share_b;
+            shares[1] = share_c;
+        }
+    }
+
+private:
+    static constexpr int middles = 4;
+
+    // Each value counts how many come before it; of equal ones the first in the list does.
+    template <class Team>
+    MLKD_HD static void find_middle(const Team& team, double* middle, const double* values, std::int64_t n) {
+        for (std::int64_t i = team.rank(); i < n; i += team.size()) {
+            const double value = values[i];
+            int before = 0;
+            for (std::int64_t k = 0; k < n; ++k) before += static_cast<int>((values[k] < value) | ((values[k] == value) & (k < i)));
+            if (before == (n - 1) / 2) middle[0] = value;
+            if (before == n / 2) middle[1] = value;
+        }
+    }
+    template <class Team>
+    MLKD_HD static float share_up_to_median(const Team& team, const double* middle, const double* values, std::int64_t n) {
+        const double median = middle[1] - (middle[1] - middle[0]) * 0.5;  // as NumPy interpolates
+        int found = 0;
+        for (std::int64_t i = team.rank(); i < n; i += team.size()) found += static_cast<int>(values[i] <= median);
+        return static_cast<float>(static_cast<double>(team.sum(found)) / static_cast<double>(n));
+    }
+};
+
 // Writes shares (2) f32 = m_b, m_c of the teacher's weak logits (B, C).
 void official_masks(const Stream& stream, StepArena& arena, const Tensor& shares, const Tensor& teacher_weak);
 

@@ -85,7 +85,7 @@ private:
 
 std::unique_ptr<Backend> make_plain_backend(int teams, int team_size) { return std::make_unique<PlainBackend>(teams, team_size); }
 
-Outcome run(Backend& backend, const Problem& problem, int times) {
+Outcome run(Backend& backend, const Problem& problem, int times, LossForm form) {
     const Shape matrix{problem.rows(), problem.classes};
     const auto elements = static_cast<std::size_t>(matrix.elements());
     Guarded losses(loss_part_count), gradient(elements), student(elements), teacher(problem.teacher.size());
@@ -93,7 +93,7 @@ Outcome run(Backend& backend, const Problem& problem, int times) {
     std::copy(problem.teacher.begin(), problem.teacher.end(), teacher.data());
     const Tensor teacher_view = problem.teacher.empty() ? Tensor{} : view_of(teacher.data(), matrix);
 
-    DistillationLoss loss(backend, problem.config);
+    DistillationLoss loss(backend, problem.config, form);
     StepArena arena(backend, std::size_t{1} << 20);
     std::vector<float> first_losses, first_gradient;
     for (int repetition = 0; repetition < times; ++repetition) {

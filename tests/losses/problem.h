@@ -44,7 +44,7 @@ inline Problem make_problem(const DistillationConfig& config, std::int64_t sampl
 
 // Runs the loss `times` times in steps of one kind. Outputs hold NaN before each, and sentinels stand around them; the
 // inputs must stay as they are, and every repetition must give the same bits.
-Outcome run(Backend& backend, const Problem& problem, int times = 1);
+Outcome run(Backend& backend, const Problem& problem, int times = 1, LossForm form = LossForm::automatic);
 
 // The definitions of tests/golden/README.md, by plain loops in long double.
 Outcome reference(const Problem& problem);
