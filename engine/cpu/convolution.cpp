@@ -65,6 +65,8 @@ void time_in_turn(std::vector<Candidate>& candidates, const ConvolutionOperands&
 
 }  // namespace
 
+bool is_convolution_method(const std::string& choice) { return method_named(choice).has_value(); }
+
 Convolutions::Convolutions(OneDnn& onednn, ConvolutionPolicy policy, PlanFile plan_file)
     : onednn_(onednn), policy_(policy), plan_file_(std::move(plan_file)) {}
 
@@ -88,7 +90,7 @@ std::unique_ptr<ConvolutionPlan> Convolutions::make_plan(const ConvolutionProble
 std::unique_ptr<ConvolutionPlan> Convolutions::quickest_plan(const ConvolutionProblem& problem) {
     const std::string key = problem.text();
     if (const auto known = plan_file_.find(key))
-        if (auto plan = ConvolutionPlan::make(onednn_, problem, *known)) return plan;
+        if (auto plan = ConvolutionPlan::make(onednn_, problem, method_named(*known).value())) return plan;
 
     std::vector<Candidate> candidates;
     for (const ConvolutionMethod method : convolution_methods)
@@ -100,7 +102,7 @@ std::unique_ptr<ConvolutionPlan> Convolutions::quickest_plan(const ConvolutionPr
     std::size_t chosen = 0;
     for (std::size_t i = 1; i < candidates.size(); ++i)
         if (candidates[i].seconds < 0.97 * candidates[chosen].seconds) chosen = i;
-    plan_file_.remember(key, candidates[chosen].method);
+    plan_file_.remember(key, name_of(candidates[chosen].method));
     return std::move(candidates[chosen].plan);
 }
 

@@ -5,11 +5,14 @@
 #include <string>
 
 #include "engine/cpu/convolution_plan.h"
-#include "engine/cpu/plan_file.h"
+#include "engine/plan_file.h"
 
 namespace mlkd {
 
 enum class ConvolutionPolicy { automatic, direct, winograd };
+
+// Whether a plan file's choice is one of this backend's: the name of a ConvolutionMethod.
+bool is_convolution_method(const std::string& choice);
 
 class Convolutions {
 public:

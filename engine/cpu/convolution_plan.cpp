@@ -63,12 +63,6 @@ dnnl::convolution_forward::primitive_desc forward_primitive(const OneDnn& onednn
 
 }  // namespace
 
-std::string ConvolutionProblem::text() const {
-    constexpr std::array directions{"forward", "backward_data", "backward_filter"};
-    return fmt::format("{} x({}, {}, {}, {}) w({}, {}, {}, {}) stride {} padding {}{}{}{}", directions[static_cast<std::size_t>(direction)],
-                       n, h, w, c, k, r, s, c, stride, padding, bias ? " bias" : "", residual ? " residual" : "", relu ? " relu" : "");
-}
-
 const char* name_of(ConvolutionMethod method) {
     switch (method) {
         case ConvolutionMethod::direct:
@@ -79,6 +73,12 @@ const char* name_of(ConvolutionMethod method) {
             return "winograd";
     }
     return "?";
+}
+
+std::optional<ConvolutionMethod> method_named(const std::string& name) {
+    for (const ConvolutionMethod method : convolution_methods)
+        if (name == name_of(method)) return method;
+    return std::nullopt;
 }
 
 std::unique_ptr<ConvolutionPlan> ConvolutionPlan::make(OneDnn& onednn, const ConvolutionProblem& problem, ConvolutionMethod method) {

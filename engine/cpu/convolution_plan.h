@@ -1,34 +1,19 @@
 #pragma once
 // One convolution problem solved one way: the oneDNN primitives, the reorders around them, and their temporaries.
 #include <array>
-#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include "engine/cpu/onednn.h"
+#include "engine/problems.h"
 
 namespace mlkd {
-
-enum class Direction { forward, backward_data, backward_filter };
-
-// Everything that distinguishes two primitives. x (N, H, W, C), w (K, R, S, C), y (N, P, Q, K).
-struct ConvolutionProblem {
-    Direction direction;
-    std::int64_t n, h, w, c;
-    std::int64_t k, r, s;
-    int stride, padding;
-    bool bias = false, residual = false, relu = false;
-
-    auto operator<=>(const ConvolutionProblem&) const = default;
-    std::int64_t p() const { return (h + 2 * padding - r) / stride + 1; }
-    std::int64_t q() const { return (w + 2 * padding - s) / stride + 1; }
-    std::string text() const;  // "forward x(64, 32, 32, 3) w(32, 3, 3, 3) stride 1 padding 1 bias relu"
-};
 
 enum class ConvolutionMethod {
     direct,          // on (N, H, W, C) as it lies in memory
@@ -37,15 +22,7 @@ enum class ConvolutionMethod {
 };
 inline constexpr std::array convolution_methods{ConvolutionMethod::direct, ConvolutionMethod::direct_blocked, ConvolutionMethod::winograd};
 const char* name_of(ConvolutionMethod method);
-
-// Addresses of the tensors of a call; in a backward pass x, w, y stand for their gradients where those are meant.
-struct ConvolutionOperands {
-    void* x = nullptr;
-    void* w = nullptr;
-    void* y = nullptr;
-    void* bias = nullptr;
-    void* residual = nullptr;
-};
+std::optional<ConvolutionMethod> method_named(const std::string& name);
 
 class ConvolutionPlan {
 public:

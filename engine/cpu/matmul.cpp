@@ -1,13 +1,6 @@
 #include "engine/cpu/matmul.h"
 
-#include <fmt/format.h>
-
 namespace mlkd {
-
-std::string MatmulProblem::text() const {
-    return fmt::format("{} x ({}, {}){} ({}, {}){} alpha {} beta {}", batch, m, k, transpose_a ? "^T" : "", k, n, transpose_b ? "^T" : "",
-                       alpha, beta);
-}
 
 void Matmuls::run(const MatmulProblem& problem, float* c, const float* a, const float* b) {
     with_onednn_errors("matrix product " + problem.text(), [&] {

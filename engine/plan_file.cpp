@@ -1,8 +1,7 @@
-#include "engine/cpu/plan_file.h"
+#include "engine/plan_file.h"
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -19,19 +18,14 @@ namespace {
 
 constexpr const char* format_name = "mlkd convolution plans 1";
 
-ConvolutionMethod method_named(const std::string& name) {
-    for (const ConvolutionMethod method : convolution_methods)
-        if (name == name_of(method)) return method;
-    throw Error("unknown method '" + name + "'");
-}
-
 }  // namespace
 
-PlanFile::PlanFile(std::string path, std::string machine) : path_(std::move(path)), machine_(std::move(machine)) {
-    if (!path_.empty()) read();
+PlanFile::PlanFile(std::string path, std::string machine, bool (*valid)(const std::string& choice))
+    : path_(std::move(path)), machine_(std::move(machine)) {
+    if (!path_.empty()) read(valid);
 }
 
-void PlanFile::read() {
+void PlanFile::read(bool (*valid)(const std::string& choice)) {
     std::error_code unknown;
     const auto type = std::filesystem::status(path_, unknown).type();
     if (type == std::filesystem::file_type::not_found) return;
@@ -44,23 +38,26 @@ void PlanFile::read() {
         const auto json = nlohmann::json::parse(text);
         if (json.at("format") != format_name) throw Error("another format");
         if (json.at("machine") != machine_) return;
-        for (const auto& [problem, method] : json.at("choices").items()) choices_[problem] = method_named(method.get<std::string>());
+        for (const auto& [problem, choice] : json.at("choices").items()) {
+            if (!valid(choice.get<std::string>())) throw Error("unknown choice " + choice.dump());
+            choices_[problem] = choice.get<std::string>();
+        }
     } catch (const std::exception& error) {
         throw Error(fmt::format("{}: not a plan file of this program ({}); delete it or name another", path_, error.what()));
     }
 }
 
-std::optional<ConvolutionMethod> PlanFile::find(const std::string& problem) const {
+std::optional<std::string> PlanFile::find(const std::string& problem) const {
     const auto entry = choices_.find(problem);
     return entry == choices_.end() ? std::nullopt : std::optional(entry->second);
 }
 
-void PlanFile::remember(const std::string& problem, ConvolutionMethod method) {
-    choices_[problem] = method;
+void PlanFile::remember(const std::string& problem, const std::string& choice) {
+    choices_[problem] = choice;
     if (path_.empty()) return;
     nlohmann::ordered_json json{{"format", format_name}, {"machine", machine_}};
     auto& choices = json["choices"] = nlohmann::ordered_json::object();
-    for (const auto& [key, choice] : choices_) choices[key] = name_of(choice);
+    for (const auto& [key, value] : choices_) choices[key] = value;
     write_file_atomically(path_, json.dump(2) + "\n");
 }
 
