@@ -45,6 +45,7 @@ inline constexpr Rule<std::string> device{"auto, cpu, cuda or cuda:N", [](const 
                                                                     v.find_first_not_of("0123456789", 5) == std::string::npos;
                                               return numbered || is_one_of(v, {"auto", "cpu", "cuda"});
                                           }};
+inline constexpr Rule<std::string> precision{"fp32 or tf32", [](const std::string& v) { return is_one_of(v, {"fp32", "tf32"}); }};
 inline constexpr Rule<bool> flag{"true or false", [](const bool&) { return true; }};
 inline constexpr Rule<Method> method{"", [](const Method&) { return true; }};
 inline constexpr Rule<Divergence> divergence{"", [](const Divergence&) { return true; }};
@@ -109,6 +110,8 @@ template <class ConfigOrConst, class Visitor> void for_each_key(ConfigOrConst& c
     visit("log.save_checkpoint_freq", c.log.save_checkpoint_freq, rules::frequency);
     visit("device", c.device, rules::device);
     visit("threads", c.threads, rules::threads);
+    visit("precision", c.precision, rules::precision);
+    visit("nondeterministic", c.nondeterministic, rules::flag);
     visit("output", c.output, rules::path);
 }
 

@@ -2,18 +2,44 @@
 
 #include <fmt/format.h>
 
+#include <charconv>
+#include <optional>
+#include <string_view>
+
 #include "engine/error.h"
 
 namespace mlkd {
 
+namespace {
+
+// The options of a GPU where the device may be one, else no value. Throws UsageError for what is neither.
+std::optional<CudaOptions> cuda_options(const DeviceOptions& options) {
+    CudaOptions cuda;
+    cuda.plan_file = options.plan_file;
+    cuda.nondeterministic = options.nondeterministic;
+    if (options.precision == "fp32")
+        cuda.convolutions = MathMode::fp32;
+    else if (options.precision != "tf32")
+        throw UsageError(fmt::format("unknown precision '{}': fp32 or tf32", options.precision));
+    if (options.device == "cpu") return std::nullopt;
+    if (options.device == "cuda" || options.device == "auto") return cuda;
+    constexpr std::string_view prefix = "cuda:";
+    const char* const end = options.device.data() + options.device.size();
+    if (options.device.starts_with(prefix)) {
+        const auto [rest, error] = std::from_chars(options.device.data() + prefix.size(), end, cuda.ordinal);
+        if (error == std::errc{} && rest == end && cuda.ordinal >= 0) return cuda;
+    }
+    throw UsageError(fmt::format("unknown device '{}': cpu, cuda, cuda:N or auto", options.device));
+}
+
+}  // namespace
+
 std::unique_ptr<Backend> make_backend(const DeviceOptions& options) {
     if (options.threads < 0) throw UsageError(fmt::format("--threads {}: must be 0 (all cores) or more", options.threads));
-    if (options.device != "cpu" && options.device != "cuda" && options.device != "auto")
-        throw UsageError(fmt::format("unknown device '{}': cpu, cuda or auto", options.device));
-    if (options.device != "cpu") {
+    if (const auto cuda = cuda_options(options)) {
         std::string why;
-        if (auto backend = make_cuda_backend(why)) return backend;
-        if (options.device == "cuda") throw Error(fmt::format("--device cuda: {}", why));
+        if (auto backend = make_cuda_backend(*cuda, why)) return backend;
+        if (options.device != "auto") throw Error(fmt::format("--device {}: {}", options.device, why));
     }
     auto backend = make_cpu_backend({options.threads, options.convolution, options.plan_file});
     // Many more than there are cores are a slip of the pen, and OpenMP crashes where their stacks do not fit.

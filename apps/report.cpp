@@ -6,7 +6,10 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include <algorithm>
+#include <iterator>
 #include <thread>
+#include <vector>
 
 #include "engine/libraries.h"
 
@@ -33,7 +36,9 @@ void print_doctor() {
     const auto line = [](const char* what, const std::string& text) { fmt::print("{:<14} {}\n", what, text); };
     line("program", program_version());
     line("compiler", fmt::format("{} ({}, C++ {})", compiler(), compiled_for(), __cplusplus / 100 % 100));
-    for (const Library& library : libraries())
+    std::vector<Library> vendor = libraries();
+    std::ranges::move(cuda_libraries(), std::back_inserter(vendor));
+    for (const Library& library : vendor)
         line(library.name.c_str(), library.compiled == library.loaded
                                        ? library.loaded
                                        : fmt::format("compiled {}, loaded {}", library.compiled, library.loaded));
@@ -44,7 +49,7 @@ void print_doctor() {
     line("CPU", make_cpu_backend()->description());
     line("cores", fmt::format("{} online, {} usable by this process", sysconf(_SC_NPROCESSORS_ONLN), std::thread::hardware_concurrency()));
     std::string why;
-    const auto gpu = make_cuda_backend(why);
+    const auto gpu = make_cuda_backend({}, why);
     line("GPU", gpu ? gpu->description() : fmt::format("none: {}", why));
 }
 

@@ -42,7 +42,7 @@ Dataset load_checked(const Config& config, Split split) {
 }
 
 std::unique_ptr<Backend> make_run_backend(const Config& config, const RunFolder& folder) {
-    return make_backend({config.device, config.threads, "auto", folder.plans()});
+    return make_backend({config.device, config.threads, "auto", folder.plans(), config.precision, config.nondeterministic});
 }
 
 }  // namespace

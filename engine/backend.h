@@ -69,7 +69,20 @@ struct CpuOptions {
 };
 std::unique_ptr<Backend> make_cpu_backend(const CpuOptions& options = {});
 
-// nullptr with the reason in `why` when this build or this machine has no usable GPU.
-std::unique_ptr<Backend> make_cuda_backend(std::string& why);
+// How a GPU multiplies float32 numbers: fused multiply-adds in float32, or tensor cores after rounding both factors to TF32
+// (10 bits of mantissa; sums stay in float32).
+enum class MathMode { fp32, tf32 };
+
+struct CudaOptions {
+    int ordinal = 0;  // which GPU, as CUDA counts them
+    MathMode convolutions = MathMode::tf32;
+    // Losses are computed in float32 whatever the network's precision, and so are their products; the linear layer's is too
+    // small to gain from TF32.
+    MathMode matrix_products = MathMode::fp32;
+    bool nondeterministic = false;  // also engines whose sums change their order from run to run
+    std::string plan_file;          // as for the CPU
+};
+// nullptr with the reason in `why` when this build or this machine has no usable GPU, or the plan file is none.
+std::unique_ptr<Backend> make_cuda_backend(const CudaOptions& options, std::string& why);
 
 }  // namespace mlkd

@@ -1,12 +1,14 @@
-// Stands in for a CUDA backend, which this program does not have yet: its kernels compile for a GPU, but the vendor
-// operations of a GPU are missing.
+// Stands in for engine/cuda in a build without CUDA.
 #include "engine/backend.h"
+#include "engine/libraries.h"
 
 namespace mlkd {
 
-std::unique_ptr<Backend> make_cuda_backend(std::string& why) {
-    why = "this version of mlkd computes on the CPU only";
+std::unique_ptr<Backend> make_cuda_backend(const CudaOptions&, std::string& why) {
+    why = "this program was built without CUDA (build the preset cuda)";
     return nullptr;
 }
+
+std::vector<Library> cuda_libraries() { return {}; }
 
 }  // namespace mlkd

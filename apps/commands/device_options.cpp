@@ -3,8 +3,11 @@
 namespace mlkd {
 
 void add_device_options(CLI::App& command, DeviceOptions& options) {
-    command.add_option("--device", options.device, "cpu, cuda, or auto: CUDA where it works")->capture_default_str();
+    command.add_option("--device", options.device, "cpu, cuda, cuda:N, or auto: CUDA where it works")->capture_default_str();
     command.add_option("--threads", options.threads, "CPU threads; 0: OMP_NUM_THREADS, else all cores")->capture_default_str();
+    command.add_option("--precision", options.precision, "of convolutions on a GPU: fp32 or tf32; a CPU computes them in fp32")
+        ->capture_default_str();
+    command.add_flag("--nondeterministic", options.nondeterministic, "on a GPU, also convolutions whose last bits change from run to run");
 }
 
 }  // namespace mlkd

@@ -13,7 +13,7 @@ struct TrainArguments {
     std::string config;
     std::vector<std::string> overrides;
     TrainOptions options;
-    std::string seed, device, threads, output, data;
+    std::string seed, device, threads, precision, output, data;
     bool print_config = false;
 };
 
@@ -26,6 +26,7 @@ std::vector<std::string> all_overrides(const TrainArguments& arguments) {
     add("solver.seed", arguments.seed);
     add("device", arguments.device);
     add("threads", arguments.threads);
+    add("precision", arguments.precision);
     add("output", arguments.output);
     add("dataset.path", arguments.data);
     return overrides;
@@ -43,8 +44,9 @@ void add_train_command(CLI::App& app, ExitCode& exit_code) {
     command->add_option("--seed", arguments->seed, "solver.seed");
     command->add_option("-d,--data", arguments->data, "dataset.path: a folder, or synthetic");
     command->add_option("--output", arguments->output, "the run's folder");
-    command->add_option("--device", arguments->device, "cpu, cuda or auto");
+    command->add_option("--device", arguments->device, "cpu, cuda, cuda:N or auto");
     command->add_option("--threads", arguments->threads, "CPU threads; 0: OMP_NUM_THREADS, else all cores");
+    command->add_option("--precision", arguments->precision, "of convolutions on a GPU: fp32 or tf32");
     command->add_flag("--print-config", arguments->print_config, "print the resolved configuration and stop");
     command->footer("Example:\n  mlkd train --config configs/cifar100/resnet32x4_resnet8x4/kd.json --data cifar-100-binary solver.epochs=10 --seed 1");
     command->callback([arguments, &exit_code] {

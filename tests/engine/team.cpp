@@ -95,6 +95,6 @@ TEST_SUITE("team") {
         stream.device = DeviceKind::cuda;
         Buffer a({3});
         std::string why;
-        if (make_cuda_backend(why) == nullptr) CHECK_THROWS_AS(fill(stream, a.tensor(), 0), Error);
+        if (make_cuda_backend({}, why) == nullptr) CHECK_THROWS_AS(fill(stream, a.tensor(), 0), Error);
     }
 }

@@ -1,0 +1,107 @@
+#include "engine/cuda/cuda_backend.h"
+
+#include <fmt/format.h>
+
+#include "engine/cuda/device_probe.h"
+#include "engine/error.h"
+
+namespace mlkd {
+namespace cuda {
+namespace {
+
+std::unique_ptr<cudnnContext, decltype(Cudnn::destroy)> make_handle(const Cudnn& cudnn, cudaStream_t stream) {
+    cudnnHandle_t handle = nullptr;
+    cudnn.check(cudnn.create(&handle), "starting");
+    std::unique_ptr<cudnnContext, decltype(Cudnn::destroy)> owner(handle, cudnn.destroy);
+    cudnn.check(cudnn.set_stream(handle, stream), "setting the stream");
+    return owner;
+}
+
+// Times and bits depend on all of it: the machine of a plan file.
+std::string machine(const cudaDeviceProp& gpu, const Cudnn& cudnn) {
+    return fmt::format("{}, {} multiprocessors, cuDNN {}", gpu.name, gpu.multiProcessorCount, cudnn.version());
+}
+
+float* optional_address(const Tensor& tensor) { return tensor.empty() ? nullptr : tensor.as<float>(); }
+
+}  // namespace
+
+CudaBackend::CudaBackend(const CudaOptions& options, const cudaDeviceProp& gpu)
+    : cudnn_(load_cudnn()),
+      cublas_(load_cublas()),
+      description_(fmt::format("{}, CUDA {}, cuBLAS {}, {}", machine(gpu, cudnn_), cuda_version_text(CUDART_VERSION), cublas_.version(),
+                               options.convolutions == MathMode::tf32 ? "tf32" : "fp32")),
+      stream_(make_stream()),
+      handle_(make_handle(cudnn_, stream_.get())),
+      convolutions_({cudnn_, handle_.get()}, stream_.get(), {options.convolutions == MathMode::tf32, options.nondeterministic},
+                    PlanFile(options.plan_file, machine(gpu, cudnn_), is_engine_choice)),
+      matmuls_(cublas_, stream_.get(), options.matrix_products) {}
+
+CudaBackend::~CudaBackend() { cudaStreamSynchronize(stream_.get()); }
+
+void* CudaBackend::allocate(std::size_t bytes) { return allocate_device_memory(bytes, stream_.get()).release(); }
+
+void CudaBackend::free(void* memory) noexcept { cudaFree(memory); }
+
+void CudaBackend::copy_to_host(void* host, const void* device, std::size_t bytes) {
+    if (bytes == 0) return;
+    check_cuda(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, stream_.get()), "copying to the host");
+    synchronize();
+}
+
+void CudaBackend::copy_from_host(void* device, const void* host, std::size_t bytes) {
+    if (bytes == 0) return;
+    check_cuda(cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, stream_.get()), "copying from the host");
+    synchronize();
+}
+
+void CudaBackend::fill_zero(void* memory, std::size_t bytes) {
+    if (bytes > 0) check_cuda(cudaMemsetAsync(memory, 0, bytes, stream_.get()), "zeroing memory");
+}
+
+void CudaBackend::synchronize() { check_cuda(cudaStreamSynchronize(stream_.get()), "waiting for the GPU"); }
+
+void CudaBackend::convolution_forward(const Tensor& y, const Tensor& x, const Tensor& w, const Convolution& convolution,
+                                      const Epilogue& epilogue) {
+    convolutions_.run(convolution_problem(Direction::forward, y, x, w, convolution, epilogue),
+                      {.x = x.as<float>(),
+                       .w = w.as<float>(),
+                       .y = y.as<float>(),
+                       .bias = optional_address(epilogue.bias),
+                       .residual = optional_address(epilogue.residual)});
+}
+
+void CudaBackend::convolution_backward_data(const Tensor& dL_dx, const Tensor& dL_dy, const Tensor& w, const Convolution& convolution) {
+    convolutions_.run(convolution_problem(Direction::backward_data, dL_dy, dL_dx, w, convolution),
+                      {.x = dL_dx.as<float>(), .w = w.as<float>(), .y = dL_dy.as<float>()});
+}
+
+void CudaBackend::convolution_backward_filter(const Tensor& dL_dw, const Tensor& x, const Tensor& dL_dy, const Convolution& convolution) {
+    convolutions_.run(convolution_problem(Direction::backward_filter, dL_dy, x, dL_dw, convolution),
+                      {.x = x.as<float>(), .w = dL_dw.as<float>(), .y = dL_dy.as<float>()});
+}
+
+void CudaBackend::matmul(const Tensor& c, const Tensor& a, Transpose transpose_a, const Tensor& b, Transpose transpose_b, float alpha,
+                         float beta) {
+    matmuls_.run(matmul_problem(c, a, transpose_a, b, transpose_b, alpha, beta), c.as<float>(), a.as<float>(), b.as<float>());
+}
+
+}  // namespace cuda
+
+std::unique_ptr<Backend> make_cuda_backend(const CudaOptions& options, std::string& why) {
+    why = cuda::driver_obstacle(cuda::driver_state(), options.ordinal);
+    if (!why.empty()) return nullptr;
+    try {
+        cudaDeviceProp gpu{};
+        cuda::check_cuda(cudaSetDevice(options.ordinal), fmt::format("opening GPU {}", options.ordinal));
+        cuda::check_cuda(cudaGetDeviceProperties(&gpu, options.ordinal), fmt::format("looking at GPU {}", options.ordinal));
+        why = cuda::kernel_obstacle(gpu);
+        if (!why.empty()) return nullptr;
+        return std::make_unique<cuda::CudaBackend>(options, gpu);
+    } catch (const Error& error) {
+        why = error.what();
+        return nullptr;
+    }
+}
+
+}  // namespace mlkd

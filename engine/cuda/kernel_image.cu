@@ -1,0 +1,18 @@
+#include "engine/cuda/device_probe.h"
+#include "engine/launch.h"
+
+namespace mlkd::cuda {
+namespace {
+
+struct Nothing {
+    MLKD_HD void operator()(std::int64_t) const {}
+};
+
+}  // namespace
+
+cudaError_t kernel_image_status() {
+    cudaFuncAttributes attributes{};
+    return cudaFuncGetAttributes(&attributes, index_kernel<Nothing>);
+}
+
+}  // namespace mlkd::cuda
