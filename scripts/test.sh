@@ -44,7 +44,8 @@ if wanted cuda; then
     export PATH=$PATH:/usr/local/cuda/bin
     if command -v nvcc >/dev/null; then
         configure cuda -DCMAKE_CUDA_ARCHITECTURES="${CMAKE_CUDA_ARCHITECTURES:-90}"
-        build cuda --target mlkd
+        build cuda --target mlkd test_cuda
+        build/cuda/bin/test_cuda
         build/cuda/bin/mlkd doctor
     else
         echo "== cuda: no nvcc, left out"

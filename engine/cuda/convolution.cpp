@@ -11,9 +11,6 @@
 namespace mlkd::cuda {
 namespace {
 
-// An engine that wants more is not worth its memory: at batch 128 the hungriest of these networks takes half of it.
-constexpr std::size_t workspace_limit = std::size_t{256} << 20;
-
 struct Candidate {
     std::unique_ptr<ConvolutionPlan> plan;
     float milliseconds = std::numeric_limits<float>::infinity();  // of one run, at best

@@ -12,6 +12,9 @@
 
 namespace mlkd::cuda {
 
+// Bytes. An engine that wants more is not worth its memory: at batch 128 the hungriest one of these networks takes half.
+inline constexpr std::size_t workspace_limit = std::size_t{256} << 20;
+
 // Whether a plan file's choice is one of this backend's: an EngineChoice as text.
 bool is_engine_choice(const std::string& choice);
 
