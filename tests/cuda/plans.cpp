@@ -83,6 +83,6 @@ TEST_CASE("every convolution of the recipes has a plan for sm_90") {
                 problem.n = n;
                 std::string why;
                 const bool found = has_plan(gpu.target, problem, precision.data, precision.rules, why);
-                CHECK_MESSAGE(found, precision.name, " ", problem.text(), ": ", why);
+                CHECK_MESSAGE(found, std::string(precision.name), " ", problem.text(), ": ", why);
             }
 }
