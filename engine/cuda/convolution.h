@@ -33,7 +33,8 @@ public:
 private:
     std::unique_ptr<ConvolutionPlan> make_plan(const ConvolutionProblem& problem, const ConvolutionOperands& operands);
     // Times every engine that cuDNN proposes on the operands themselves: the result is overwritten anyway.
-    std::unique_ptr<ConvolutionPlan> quickest_plan(const ConvolutionGraph& graph, const std::string& key, const ConvolutionOperands& operands);
+    std::unique_ptr<ConvolutionPlan> quickest_plan(const ConvolutionGraph& graph, const std::string& key,
+                                                   const ConvolutionOperands& operands);
 
     PlanTarget target_;
     cudaStream_t stream_;

@@ -52,7 +52,8 @@ public:
     }
     template <class T> std::vector<T> get_array(cudnnBackendAttributeName_t name) const {
         std::vector<T> values(static_cast<std::size_t>(count(name, attribute_type<T>())));
-        values.resize(static_cast<std::size_t>(get_raw(name, attribute_type<T>(), static_cast<std::int64_t>(values.size()), values.data())));
+        const std::int64_t got = get_raw(name, attribute_type<T>(), static_cast<std::int64_t>(values.size()), values.data());
+        values.resize(static_cast<std::size_t>(got));
         return values;
     }
     // Descriptors inside this one, of the type named: at most `room`, or with 0 as many as cuDNN counts (it counts no knobs).

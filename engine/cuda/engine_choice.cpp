@@ -13,7 +13,9 @@ struct Proposal {
     bool allowed, ready_made;
 };
 
-template <class Note> bool has(const std::vector<Note>& notes, Note note) { return std::find(notes.begin(), notes.end(), note) != notes.end(); }
+template <class Note> bool has(const std::vector<Note>& notes, Note note) {
+    return std::find(notes.begin(), notes.end(), note) != notes.end();
+}
 
 Proposal read_proposal(const PlanTarget& target, const Descriptor& configuration, const EngineRules& rules) {
     Proposal proposal{};

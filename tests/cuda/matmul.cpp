@@ -20,8 +20,8 @@ Matrix numbers(std::int64_t count, double start) {
 }
 
 // The definition of a product of matrices that are stored by columns.
-double column_major_entry(const cuda::ColumnMajorProduct& p, const Matrix& first, const Matrix& second, std::int64_t batch, std::int64_t row,
-                          std::int64_t column) {
+double column_major_entry(const cuda::ColumnMajorProduct& p, const Matrix& first, const Matrix& second, std::int64_t batch,
+                          std::int64_t row, std::int64_t column) {
     double sum = 0;
     for (std::int64_t i = 0; i < p.k; ++i) {
         const std::int64_t in_first = p.transpose_first ? i + row * p.first_ld : row + i * p.first_ld;
@@ -38,7 +38,8 @@ TEST_CASE("a row-major product is the column-major one of its exchanged operands
     const Matrix a = numbers(batch * m * k, 1), b = numbers(batch * k * n, -4);
     for (const bool ta : {false, true})
         for (const bool tb : {false, true}) {
-            const auto p = cuda::column_major({.batch = batch, .m = m, .n = n, .k = k, .transpose_a = ta, .transpose_b = tb, .alpha = 1, .beta = 0});
+            const auto p = cuda::column_major(
+                {.batch = batch, .m = m, .n = n, .k = k, .transpose_a = ta, .transpose_b = tb, .alpha = 1, .beta = 0});
             for (std::int64_t z = 0; z < batch; ++z)
                 for (std::int64_t i = 0; i < m; ++i)
                     for (std::int64_t j = 0; j < n; ++j) {

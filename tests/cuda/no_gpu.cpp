@@ -32,8 +32,8 @@ TEST_CASE("the driver's state in words") {
 }
 
 TEST_CASE("a library that is missing, or of another major version, is one clear error") {
-    CHECK_THROWS_WITH_AS(cuda::load_library("libabsent.so.9", "install it"), Contains("cannot load libabsent.so.9 (libabsent.so.9: cannot open"),
-                         Error);
+    CHECK_THROWS_WITH_AS(cuda::load_library("libabsent.so.9", "install it"),
+                         Contains("cannot load libabsent.so.9 (libabsent.so.9: cannot open"), Error);
     CHECK_THROWS_WITH_AS(cuda::load_library("libabsent.so.9", "install it"), Contains(": install it"), Error);
     CHECK(cuda::version_obstacle("cuDNN", 9, 9) == "");
     CHECK(says(cuda::version_obstacle("cuDNN", 8, 9), "cuDNN 8 was loaded, but this program needs version 9"));
