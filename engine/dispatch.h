@@ -3,6 +3,7 @@
 // lists the types in which networks compute.
 #include <string>
 
+#include "engine/bfloat16.h"
 #include "engine/error.h"
 #include "engine/tensor.h"
 
@@ -21,6 +22,12 @@ template <class Work> void with_real_type(DType dtype, const Work& work) {
     if (dtype == DType::f32) return work(float{});
     if (dtype == DType::f64) return work(double{});
     throw Error(std::string("networks compute in f32 or f64, not in ") + name_of(dtype));
+}
+
+// The same for the types in which activations are stored: bfloat16 too.
+template <class Work> void with_stored_type(DType dtype, const Work& work) {
+    if (dtype == DType::bf16) return work(bfloat16{});
+    with_real_type(dtype, work);
 }
 
 }  // namespace mlkd

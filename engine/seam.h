@@ -2,9 +2,12 @@
 // The one place where the text of the program differs between a host compiler and nvcc.
 // Together with launch.h (the only <<<>>>) it is the seam; no other file asks which compiler reads it.
 
+#include <cstdint>
+#include <cstring>
 #include <thread>
 
 #ifdef __CUDACC__
+#include <cuda_bf16.h>
 #define MLKD_HD __host__ __device__
 #else
 #define MLKD_HD
@@ -25,6 +28,15 @@ MLKD_HD inline int fetch_add(int* counter, int value) {
 #endif
 }
 
+// The same without that promise: only the number counts.
+MLKD_HD inline int fetch_add_relaxed(int* counter, int value) {
+#ifdef __CUDA_ARCH__
+    return atomicAdd(counter, value);
+#else
+    return __atomic_fetch_add(counter, value, __ATOMIC_RELAXED);
+#endif
+}
+
 // Returns once the counter is at least `value`, and what its adders saw is then seen here.
 MLKD_HD inline void wait_until_at_least(const int* counter, int value) {
 #ifdef __CUDA_ARCH__
@@ -33,6 +45,24 @@ MLKD_HD inline void wait_until_at_least(const int* counter, int value) {
     __threadfence();
 #else
     while (__atomic_load_n(counter, __ATOMIC_ACQUIRE) < value) std::this_thread::yield();
+#endif
+}
+
+MLKD_HD inline float float_of_bits(std::uint32_t bits) {
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+// The bits of the bfloat16 nearest to `value`; halves go to the even one, NaN stays NaN.
+MLKD_HD inline std::uint16_t bfloat16_bits(float value) {
+#ifdef __CUDA_ARCH__
+    return __bfloat16_as_ushort(__float2bfloat16_rn(value));  // one instruction
+#else
+    std::uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    if (value != value) return static_cast<std::uint16_t>(bits >> 16 | 0x40);
+    return static_cast<std::uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 #endif
 }
 
