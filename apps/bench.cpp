@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <fstream>
 #include <regex>
@@ -47,21 +48,29 @@ double peak_memory_bytes() {
 // Holds what the running benchmark works on: prepared when its turn comes, through all repetitions, gone with the next.
 class Stage {
 public:
-    Stage(Backend& backend, const MachinePeaks& peaks) : backend_(backend), peaks_(peaks) {}
+    Stage(Backend& backend, const MachinePeaks& peaks, bool graph)
+        : backend_(backend), peaks_(peaks), on_gpu_(backend.stream().device == DeviceKind::cuda), graph_(graph) {}
 
     void run(const BenchCase& one, benchmark::State& state) {
         if (current_ != &one) {
+            recording_ = nullptr;
             work_ = {};
             forget_peak_memory();
             work_ = one.prepare(backend_);
             current_ = &one;
             work_.run();  // plans, arenas and caches settle before the clock runs
             backend_.synchronize();
+            if (on_gpu_) prepare_round();
         }
         for ([[maybe_unused]] auto iteration : state) {
-            work_.run();
-            backend_.synchronize();
+            if (on_gpu_) {
+                state.SetIterationTime(seconds_of_round() / runs_);
+            } else {
+                work_.run();
+                backend_.synchronize();
+            }
         }
+        if (recording_ != nullptr) state.counters["kernels"] = static_cast<double>(recording_->kernels()) / runs_;
         using benchmark::Counter;
         const auto rate = [&](const char* name, double amount) {
             if (amount > 0) state.counters[name] = Counter(amount, Counter::kIsIterationInvariantRate);
@@ -78,10 +87,36 @@ public:
     }
 
 private:
+    // A GPU is timed by rounds of several runs: a launch and the wait for its end take longer than many a kernel.
+    void prepare_round() {
+        constexpr double seconds_of_a_round = 2e-3;
+        constexpr int most_runs = 200;
+        runs_ = 1;
+        runs_ = std::clamp(static_cast<int>(seconds_of_a_round / seconds_of_round()), 1, most_runs);
+        if (graph_) recording_ = backend_.record([&] { run_each(); });
+        if (recording_ != nullptr && recording_->kernels() == 0) recording_ = nullptr;  // work of the host
+        seconds_of_round();
+    }
+    void run_each() {
+        for (int run = 0; run < runs_; ++run) work_.run();
+    }
+    double seconds_of_round() {
+        const auto start = std::chrono::steady_clock::now();
+        if (recording_ != nullptr)
+            recording_->replay();
+        else
+            run_each();
+        backend_.synchronize();
+        return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    }
+
     Backend& backend_;
     MachinePeaks peaks_;
+    bool on_gpu_, graph_;
     const BenchCase* current_ = nullptr;
     BenchWork work_;
+    int runs_ = 1;
+    std::unique_ptr<Recording> recording_;
 };
 
 double statistic_min(const std::vector<double>& values) { return *std::min_element(values.begin(), values.end()); }
@@ -111,18 +146,20 @@ void run_bench(const BenchOptions& options) {
     const std::vector<BenchCase> cases = selected_cases(options, *backend);
     const MachinePeaks peaks = measure_peaks(*backend);
     fmt::print("{}\npeaks measured now: {:.0f} GFLOP/s ({}), {:.1f} GB/s\n", backend->description(), peaks.flop_per_second / 1e9,
-               peaks.vectors, peaks.bytes_per_second / 1e9);
+               peaks.source, peaks.bytes_per_second / 1e9);
 
     initialize_library(options);
     benchmark::AddCustomContext("device", backend->description());
     benchmark::AddCustomContext("peak_gflop_per_second", fmt::format("{}", peaks.flop_per_second / 1e9));
     benchmark::AddCustomContext("peak_gb_per_second", fmt::format("{}", peaks.bytes_per_second / 1e9));
     benchmark::ClearRegisteredBenchmarks();
-    Stage stage(*backend, peaks);
+    Stage stage(*backend, peaks, options.graph);
     std::size_t width = 0;
     for (const BenchCase& one : cases) {
-        benchmark::RegisterBenchmark(one.name.c_str(), [&stage, &one](benchmark::State& state) { stage.run(one, state); })
-            ->UseRealTime()
+        auto* const registered =
+            benchmark::RegisterBenchmark(one.name.c_str(), [&stage, &one](benchmark::State& state) { stage.run(one, state); });
+        const bool on_gpu = backend->stream().device == DeviceKind::cuda;
+        (on_gpu ? registered->UseManualTime() : registered->UseRealTime())
             ->MeasureProcessCPUTime()  // of all threads
             ->Unit(benchmark::kMillisecond)
             ->ComputeStatistics("min", statistic_min)

@@ -13,6 +13,7 @@ struct BenchOptions {
     std::string json_file;  // Google Benchmark's JSON; "" for none
     double min_time = 0.2;  // seconds of a repetition
     int repetitions = 5;
+    bool graph = true;      // on a GPU: time recordings, not launches one by one
     DeviceOptions device;
 };
 

@@ -48,15 +48,9 @@ double seconds_of(const auto& work) {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-}  // namespace
-
-MachinePeaks measure_peaks(Backend& backend) {
-    MachinePeaks peaks;
-    const bool wide = __builtin_cpu_supports("avx512f") != 0;
-    peaks.vectors = wide ? "AVX-512" : "AVX2";
-    // All threads at once, each the best of its own short pieces: another program that takes a core for a while does not count.
+// All threads at once, each the best of its own short pieces: another program that takes a core for a while does not count.
+double flop_per_second_of_host(int threads, bool wide) {
     constexpr std::int64_t rounds = 100'000;  // some four hundred microseconds
-    const int threads = backend.threads();
     float sink = 0;
     double rate = 0;
 #pragma omp parallel for reduction(+ : sink, rate) schedule(static, 1)
@@ -67,14 +61,46 @@ MachinePeaks measure_peaks(Backend& backend) {
         rate += static_cast<double>(rounds) * (wide ? flop_per_round<16> : flop_per_round<8>) / least;
     }
     MLKD_CHECK(sink > 0, "bench: the multiply-adds were not computed");
-    peaks.flop_per_second = rate;
+    return rate;
+}
 
+// The quickest of several runs of `work`, each until the device is done; the first ones settle plans.
+double least_seconds(Backend& backend, const auto& work) {
+    double least = std::numeric_limits<double>::infinity();
+    for (int run = 0; run < 20; ++run)
+        least = std::min(least, seconds_of([&] {
+                             work();
+                             backend.synchronize();
+                         }));
+    return least;
+}
+
+// A convolution that is bound by nothing but multiplications, in the backend's own precision.
+double flop_per_second_of_gpu(Backend& backend) {
+    BenchTensors tensors(backend);
+    constexpr std::int64_t images = 1024, side = 16, channels = 256;
+    const Tensor x = tensors.uniform({images, side, side, channels}), w = tensors.uniform({channels, 3, 3, channels});
+    const Tensor y = tensors.zeros(x.shape);
+    const double seconds = least_seconds(backend, [&] { backend.convolution_forward(y, x, w, Convolution{}); });
+    return 2.0 * images * side * side * channels * 9 * channels / seconds;
+}
+
+}  // namespace
+
+MachinePeaks measure_peaks(Backend& backend) {
+    MachinePeaks peaks;
+    if (backend.stream().device == DeviceKind::cuda) {
+        peaks.source = "a convolution";
+        peaks.flop_per_second = flop_per_second_of_gpu(backend);
+    } else {
+        const bool wide = __builtin_cpu_supports("avx512f") != 0;
+        peaks.source = wide ? "AVX-512" : "AVX2";
+        peaks.flop_per_second = flop_per_second_of_host(backend.threads(), wide);
+    }
     constexpr std::int64_t elements = std::int64_t{32} << 20;  // 128 MiB an array
     BenchTensors tensors(backend);
     const Tensor sum = tensors.zeros({elements}), addend = tensors.zeros({elements});
-    double least = std::numeric_limits<double>::infinity();
-    for (int run = 0; run < 20; ++run) least = std::min(least, seconds_of([&] { add_to(backend.stream(), sum, addend); }));
-    peaks.bytes_per_second = 3.0 * static_cast<double>(sum.bytes()) / least;
+    peaks.bytes_per_second = 3.0 * static_cast<double>(sum.bytes()) / least_seconds(backend, [&] { add_to(backend.stream(), sum, addend); });
     return peaks;
 }
 

@@ -7,9 +7,9 @@
 namespace mlkd {
 
 struct MachinePeaks {
-    double flop_per_second = 0;   // f32 multiply-adds in registers, two FLOP each, all threads
+    double flop_per_second = 0;   // f32 multiply-adds in registers, two FLOP each, all threads; on a GPU of a large convolution
     double bytes_per_second = 0;  // sum += addend on arrays far larger than any cache, three transfers an element
-    std::string vectors;          // "AVX-512": the widest that the processor has
+    std::string source;           // "AVX-512": where the first comes from
 };
 
 // The best of several short runs each, half a second in all.

@@ -111,6 +111,7 @@ template <class ConfigOrConst, class Visitor> void for_each_key(ConfigOrConst& c
     visit("device", c.device, rules::device);
     visit("threads", c.threads, rules::threads);
     visit("precision", c.precision, rules::precision);
+    visit("graph", c.graph, rules::flag);
     visit("nondeterministic", c.nondeterministic, rules::flag);
     visit("output", c.output, rules::path);
 }

@@ -5,7 +5,6 @@
 #include <array>
 #include <functional>
 
-#include "data/loader.h"
 #include "engine/error.h"
 #include "losses/accuracy.h"
 
@@ -13,20 +12,15 @@ namespace mlkd {
 namespace {
 
 // Calls visit(logits (B, classes), target (B)) for every batch; both live on the device until the next one.
-void for_each_batch(Backend& backend, StepArena& arena, Network& network, const Dataset& dataset, std::int64_t batch_size,
+void for_each_batch(Backend& backend, StepArena& arena, Network& network, BatchFeed& feed,
                     const std::function<void(const Tensor& logits, const Tensor& target)>& visit) {
-    require_same_classes(network, dataset, network.name());
     network.fold();
-    Loader loader(dataset, {.batch_size = batch_size, .views = 1, .seed = 0, .shuffle = false, .augment = false, .workers = 1});
-    loader.start_epoch(0);
-    while (const Batch* batch = loader.next()) {
-        arena.begin(fmt::format("evaluate {} {}", network.name(), batch->size));
-        const Tensor images = arena.allocate("images", DType::f32, batch->images.shape);
-        const Tensor target = arena.allocate("target", DType::i32, {batch->size});
-        backend.copy_from_host(images.data, batch->images.data, images.bytes());
-        backend.copy_from_host(target.data, batch->labels.data(), target.bytes());
+    feed.start_epoch(0);
+    while (const std::int64_t size = feed.next()) {
+        arena.begin(fmt::format("evaluate {} {}", network.name(), size));
+        feed.make();
         EvaluationPass pass{backend, arena};
-        visit(network.evaluate(pass, images), target);
+        visit(network.evaluate(pass, feed.images()), feed.target());
         arena.end();
     }
 }
@@ -39,15 +33,20 @@ void require_same_classes(const Network& network, const Dataset& dataset, const 
                                 network.classes(), dataset.name, dataset.classes));
 }
 
-Evaluation evaluate(Backend& backend, StepArena& arena, Network& network, const Dataset& dataset, std::int64_t batch_size) {
+std::unique_ptr<BatchFeed> make_test_feed(Backend& backend, const Network& network, const Dataset& dataset, std::int64_t batch_size) {
+    return make_feed(backend, dataset,
+                     {.batch_size = batch_size, .views = 1, .seed = 0, .shuffle = false, .augment = false, .workers = 1},
+                     network.precision());
+}
+
+Evaluation evaluate(Backend& backend, StepArena& arena, Network& network, BatchFeed& feed) {
     PersistentArena memory(backend);
     const Tensor counters = memory.allocate("counters", DType::f64, {accuracy_counter_count});
     Evaluation result;
-    for_each_batch(backend, arena, network, dataset, batch_size, [&](const Tensor& logits, const Tensor& target) {
+    for_each_batch(backend, arena, network, feed, [&](const Tensor& logits, const Tensor& target) {
         accumulate_accuracy(backend.stream(), arena, counters, logits, target);
         result.images += target.elements();
     });
-    MLKD_CHECK(result.images == dataset.size(), "evaluation: not every image was seen exactly once");
     std::array<double, accuracy_counter_count> counts{};
     backend.copy_to_host(counts.data(), counters.data, counters.bytes());
     const auto images = static_cast<double>(result.images);
@@ -57,10 +56,20 @@ Evaluation evaluate(Backend& backend, StepArena& arena, Network& network, const 
     return result;
 }
 
+Evaluation evaluate(Backend& backend, StepArena& arena, Network& network, const Dataset& dataset, std::int64_t batch_size) {
+    require_same_classes(network, dataset, network.name());
+    const auto feed = make_test_feed(backend, network, dataset, batch_size);
+    const Evaluation result = evaluate(backend, arena, network, *feed);
+    MLKD_CHECK(result.images == dataset.size(), "evaluation: not every image was seen exactly once");
+    return result;
+}
+
 std::vector<float> evaluate_logits(Backend& backend, StepArena& arena, Network& network, const Dataset& dataset, std::int64_t batch_size) {
+    require_same_classes(network, dataset, network.name());
+    const auto feed = make_test_feed(backend, network, dataset, batch_size);
     std::vector<float> all(static_cast<std::size_t>(dataset.size() * dataset.classes));
     std::size_t filled = 0;
-    for_each_batch(backend, arena, network, dataset, batch_size, [&](const Tensor& logits, const Tensor&) {
+    for_each_batch(backend, arena, network, *feed, [&](const Tensor& logits, const Tensor&) {
         backend.copy_to_host(all.data() + filled, logits.data, logits.bytes());
         filled += static_cast<std::size_t>(logits.elements());
     });

@@ -2,7 +2,7 @@
 // A network on a whole test set: each image exactly once.
 #include <vector>
 
-#include "data/dataset.h"
+#include "data/feed.h"
 #include "engine/arena.h"
 #include "layers/network.h"
 
@@ -14,10 +14,15 @@ struct Evaluation {
     std::int64_t images = 0;
 };
 
-// Folds the network's batch norms as they are now. Throws Error when the network's classes are not the dataset's.
+// The images of a test set as they are, in its order, in the network's type.
+std::unique_ptr<BatchFeed> make_test_feed(Backend& backend, const Network& network, const Dataset& dataset, std::int64_t batch_size);
+
+// Folds the network's batch norms as they are now. `feed` from make_test_feed().
+Evaluation evaluate(Backend& backend, StepArena& arena, Network& network, BatchFeed& feed);
+// The same for a dataset that is seen only once. Throws Error when the network's classes are not the dataset's.
 Evaluation evaluate(Backend& backend, StepArena& arena, Network& network, const Dataset& dataset, std::int64_t batch_size);
 
-// Logits (N, classes) of the images in the dataset's order.
+// Logits (N, classes) f32 of the images in the dataset's order.
 std::vector<float> evaluate_logits(Backend& backend, StepArena& arena, Network& network, const Dataset& dataset, std::int64_t batch_size);
 
 void require_same_classes(const Network& network, const Dataset& dataset, const std::string& what);

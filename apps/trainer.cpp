@@ -68,21 +68,23 @@ Trainer::Trainer(Config config, const TrainOptions& options)
     if (losses.method != Method::none) load_teacher();
     step_.emplace(*backend_, arena_, *student_, teacher_.get(), losses,
                   SgdSettings{static_cast<float>(config_.solver.momentum), static_cast<float>(config_.solver.weight_decay)});
-    const std::int64_t batch = config_.solver.batch_size, views = step_->views();
-    images_ = memory_.allocate("images", DType::f32, {views * batch, 32, 32, 3});
-    target_ = memory_.allocate("target", DType::i32, {batch});
-    loader_.emplace(train_data_, LoaderOptions{.batch_size = batch,
-                                               .views = static_cast<int>(views),
-                                               .seed = config_.solver.seed,
-                                               .shuffle = true,
-                                               .augment = true,
-                                               .workers = config_.dataset.num_workers});
+    const std::int64_t batch = config_.solver.batch_size;
+    train_feed_ = make_feed(*backend_, train_data_,
+                            {.batch_size = batch,
+                             .views = step_->views(),
+                             .seed = config_.solver.seed,
+                             .shuffle = true,
+                             .augment = true,
+                             .workers = config_.dataset.num_workers},
+                            student_->precision());
+    test_feed_ = make_test_feed(*backend_, *student_, test_data_, config_.dataset.test.batch_size);
+    runner_.emplace(*backend_, *train_feed_, *step_, meter_, config_.graph);
     if (options.resume)
         resume();
     else
         folder_.clear();
     folder_.save_config(to_json(config_));
-    fmt::print("run       {} epochs of {} batches of {}, output in {}\n", config_.solver.epochs, loader_->batches(), batch, folder_.path());
+    fmt::print("run       {} epochs of {} batches of {}, output in {}\n", config_.solver.epochs, train_feed_->batches(), batch, folder_.path());
     std::fflush(stdout);
 }
 
@@ -157,8 +159,11 @@ Trainer::EpochEnd Trainer::train_epoch() {
         backend_->fill_zero(step_->counters().data, step_->counters().bytes());
     }
     step_->set_learning_rate(static_cast<float>(learning_rate(config_.solver, static_cast<int>(progress_.epoch))));
-    loader_->start_epoch(static_cast<std::uint32_t>(progress_.epoch), progress_.next_batch);
-    const std::int64_t views = step_->views();
+    train_feed_->start_epoch(static_cast<std::uint32_t>(progress_.epoch), progress_.next_batch);
+    const auto take_time = [&] {
+        progress_.seconds = earlier_seconds + seconds_since(start);
+        progress_.waited_for_data = earlier_wait + train_feed_->wait_seconds();
+    };
     for (;;) {
         // Also before the first batch and after the last one, when only the evaluation is left.
         if (signals_.received() != 0) {
@@ -166,16 +171,12 @@ Trainer::EpochEnd Trainer::train_epoch() {
             check_losses(meter_.read());
             return EpochEnd::stopped;
         }
-        const Batch* batch = loader_->next();
-        if (batch == nullptr) break;
-        const Tensor images = images_.slice(0, views * batch->size), target = target_.slice(0, batch->size);
-        backend_->copy_from_host(images.data, batch->images.data, images.bytes());
-        backend_->copy_from_host(target.data, batch->labels.data(), target.bytes());
-        step_->run(images, target);
-        meter_.add(step_->losses(), batch->size);
+        const std::int64_t size = train_feed_->next();
+        if (size == 0) break;
+        runner_->run(size);
+        show_graph(size);
         ++progress_.next_batch;
-        progress_.seconds = earlier_seconds + seconds_since(start);
-        progress_.waited_for_data = earlier_wait + loader_->wait_seconds();
+        take_time();
         if (progress_.next_batch % steps_between_checks == 0) {
             check_losses(meter_.read());
             show_progress(progress_.next_batch, progress_.seconds);
@@ -183,6 +184,7 @@ Trainer::EpochEnd Trainer::train_epoch() {
     }
     line_.clear();
     check_losses(meter_.read());
+    take_time();  // until the device was done
     return EpochEnd::finished;
 }
 
@@ -195,7 +197,7 @@ void Trainer::finish_epoch() {
     const double data_share = progress_.waited_for_data / train_seconds;
     const double images_per_second = reading.samples / train_seconds;
     const Clock::time_point evaluation_start = Clock::now();
-    const Evaluation test = evaluate(*backend_, arena_, *student_, test_data_, config_.dataset.test.batch_size);
+    const Evaluation test = evaluate(*backend_, arena_, *student_, *test_feed_);
     if (!std::isfinite(test.loss)) fail_non_finite("the test loss", progress_.next_batch);
     const std::int64_t epoch = progress_.epoch;
     const double lr = learning_rate(config_.solver, static_cast<int>(epoch));
@@ -273,6 +275,15 @@ void Trainer::fail_non_finite(const std::string& what, std::int64_t step) const 
                 ExitCode::non_finite);
 }
 
+void Trainer::show_graph(std::int64_t size) {
+    const Recording* recording = runner_->recording(size);
+    if (graph_shown_ || recording == nullptr) return;
+    graph_shown_ = true;
+    line_.clear();
+    fmt::print("graph     a step of {} is one launch of {} kernels and {} memory operations\n", size, recording->kernels(), recording->others());
+    std::fflush(stdout);
+}
+
 void Trainer::show_progress(std::int64_t batch, double seconds) {
     if (!line_.visible()) return;
     const LossMeter::Reading reading = meter_.read();
@@ -282,10 +293,10 @@ void Trainer::show_progress(std::int64_t batch, double seconds) {
     for (int part = 0; part < LossMeter::parts - 1; ++part)
         if (reading.sums[part] != 0) parts += fmt::format(" {} {:.3f}", part_names[part], reading.sums[part] / reading.samples);
     const double per_batch = seconds / static_cast<double>(batch);
-    const double batches_left = static_cast<double>(loader_->batches() - batch) +
-                                static_cast<double>((config_.solver.epochs - progress_.epoch) * loader_->batches());
+    const double batches_left = static_cast<double>(train_feed_->batches() - batch) +
+                                static_cast<double>((config_.solver.epochs - progress_.epoch) * train_feed_->batches());
     line_.show(fmt::format("Epoch: [{}][{}/{}] eta {} lr {:.3e} loss {:.3f}{} top1 {:.2f} {:.0f} img/s data {:.0f}%", progress_.epoch, batch,
-                           loader_->batches(), clock_text(per_batch * batches_left),
+                           train_feed_->batches(), clock_text(per_batch * batches_left),
                            learning_rate(config_.solver, static_cast<int>(progress_.epoch)),
                            reading.sums[LossPart::total] / reading.samples, parts, 100.0 * counts[AccuracyCounter::top1] / reading.samples,
                            reading.samples / seconds, 100.0 * progress_.waited_for_data / seconds));

@@ -10,8 +10,7 @@
 #include "apps/progress_line.h"
 #include "apps/run_folder.h"
 #include "apps/signals.h"
-#include "apps/training_step.h"
-#include "data/loader.h"
+#include "apps/step_runner.h"
 
 namespace mlkd {
 
@@ -43,6 +42,7 @@ private:
     void check_parameters() const;
     [[noreturn]] void fail_non_finite(const std::string& what, std::int64_t step) const;
     ExitCode exit_code() const;
+    void show_graph(std::int64_t size);
     void show_progress(std::int64_t batch, double seconds);
     void print_summary() const;
     CheckpointInfo info(std::int64_t finished_epochs) const;
@@ -55,10 +55,11 @@ private:
     StepArena arena_;
     PersistentArena memory_;
     std::unique_ptr<Network> student_, teacher_;
+    std::unique_ptr<BatchFeed> train_feed_, test_feed_;
     std::optional<TrainingStep> step_;
-    std::optional<Loader> loader_;
     LossMeter meter_;
-    Tensor images_, target_;  // (V·batch_size, 32, 32, 3), (batch_size): the step's input
+    std::optional<StepRunner> runner_;
+    bool graph_shown_ = false;
     Progress progress_;
     ProgressLine line_;
     SignalWatch signals_;

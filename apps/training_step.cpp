@@ -35,12 +35,24 @@ void TrainingStep::set_learning_rate(double lr) {
 }
 
 void TrainingStep::run(const Tensor& images, const Tensor& target) {
-    run_without_update(images, target);
+    enqueue(images, target);
+    count();
+}
+
+void TrainingStep::run_without_update(const Tensor& images, const Tensor& target) {
+    enqueue_without_update(images, target);
+    count();
+}
+
+void TrainingStep::count() { student_.parameters().batches_tracked += views(); }
+
+void TrainingStep::enqueue(const Tensor& images, const Tensor& target) {
+    enqueue_without_update(images, target);
     ParameterStore& parameters = student_.parameters();
     sgd_step(backend_.stream(), parameters.values(), parameters.momenta(), parameters.gradients(), lr_, sgd_);
 }
 
-void TrainingStep::run_without_update(const Tensor& images, const Tensor& target) {
+void TrainingStep::enqueue_without_update(const Tensor& images, const Tensor& target) {
     MLKD_CHECK(images.dim(0) == views() * target.dim(0), "training step: as many images as targets in each view");
     arena_.begin(fmt::format("train {} {}", student_.name(), images.dim(0)));
     tape_.reset();

@@ -22,7 +22,10 @@ public:
 
     // images (V·B, 32, 32, 3) of the student's precision, weak view first; target (B) i32; both in device memory.
     void run(const Tensor& images, const Tensor& target);
-    // The same without the update of the parameters.
+    // What run() enqueues, which may be recorded and replayed; and what it does on the host, once for each step that ran.
+    void enqueue(const Tensor& images, const Tensor& target);
+    void count();
+    // run() without the update of the parameters.
     void run_without_update(const Tensor& images, const Tensor& target);
 
     // Of the last step: ce, instance, batch, class, total (5), on the device.
@@ -35,6 +38,7 @@ public:
     int views() const { return mlkd::views(method_); }
 
 private:
+    void enqueue_without_update(const Tensor& images, const Tensor& target);
     void forward_backward(const Tensor& images, const Tensor& target);
     Tensor in_f32(const std::string& name, const Tensor& logits);  // a copy in the step arena, or the tensor itself
 

@@ -32,20 +32,38 @@ struct Loader::Slot {
 };
 
 std::vector<std::int64_t> epoch_order(std::int64_t count, std::uint64_t seed, std::uint32_t epoch) {
-    std::vector<std::int64_t> order(static_cast<std::size_t>(count));
-    std::iota(order.begin(), order.end(), 0);
+    std::vector<std::int64_t> order = given_order(count);
     RandomSequence random(seed, Purpose::shuffle, epoch, 0);
     for (std::size_t left = order.size(); left > 1; --left)
         std::swap(order[left - 1], order[random.below(static_cast<std::uint32_t>(left))]);
     return order;
 }
 
-Loader::Loader(const Dataset& dataset, const LoaderOptions& options) : dataset_(dataset), options_(options) {
+std::vector<std::int64_t> given_order(std::int64_t count) {
+    std::vector<std::int64_t> order(static_cast<std::size_t>(count));
+    std::iota(order.begin(), order.end(), 0);
+    return order;
+}
+
+void check_options(const Dataset& dataset, const LoaderOptions& options) {
     if (options.batch_size < 1) throw UsageError(fmt::format("data: batch size {}; it must be at least 1", options.batch_size));
     if (options.views != 1 && options.views != 2) throw UsageError(fmt::format("data: {} views; there are 1 (weak) or 2", options.views));
     if (options.workers < 1) throw UsageError(fmt::format("data: {} workers; at least 1 is needed", options.workers));
     MLKD_CHECK(dataset.images.size() == dataset.labels.size() * image_bytes, "data: images and labels of a dataset differ in number");
     MLKD_CHECK(dataset.size() <= std::int64_t{1} << 32, "data: more images than random sequences");
+}
+
+void check_labels(const Dataset& dataset, std::span<const std::int64_t> indices) {
+    for (const std::int64_t index : indices) {
+        const std::int32_t label = dataset.labels[static_cast<std::size_t>(index)];
+        if (label < 0 || label >= dataset.classes)
+            throw Error(
+                fmt::format("data: image {} of {} has label {}, but there are {} classes", index, dataset.name, label, dataset.classes));
+    }
+}
+
+Loader::Loader(const Dataset& dataset, const LoaderOptions& options) : dataset_(dataset), options_(options) {
+    check_options(dataset, options);
     options_.batch_size = std::min(options.batch_size, std::max<std::int64_t>(dataset.size(), 1));
     normalisation_ = normalisation_table(dataset);
     for (int s = 0; s < options.workers + 2; ++s)
@@ -60,12 +78,7 @@ void Loader::start_epoch(std::uint32_t epoch, std::int64_t first_batch) {
     MLKD_CHECK(first_batch >= 0 && first_batch <= batches(), "data: an epoch cannot start behind its end");
     stop();
     epoch_ = epoch;
-    if (options_.shuffle) {
-        order_ = epoch_order(dataset_.size(), options_.seed, epoch);
-    } else {
-        order_.resize(static_cast<std::size_t>(dataset_.size()));
-        std::iota(order_.begin(), order_.end(), 0);
-    }
+    order_ = options_.shuffle ? epoch_order(dataset_.size(), options_.seed, epoch) : given_order(dataset_.size());
     for (const auto& slot : slots_) {
         slot->ready = false;
         slot->failure = nullptr;
@@ -140,14 +153,9 @@ void Loader::fill(Slot& slot, std::int64_t batch) {
     Batch& out = slot.batch;
     out.size = size;
     out.indices.assign(order_.begin() + first, order_.begin() + first + size);
+    check_labels(dataset_, out.indices);
     out.labels.clear();
-    for (const std::int64_t index : out.indices) {
-        const std::int32_t label = dataset_.labels[static_cast<std::size_t>(index)];
-        if (label < 0 || label >= dataset_.classes)
-            throw Error(
-                fmt::format("data: image {} of {} has label {}, but there are {} classes", index, dataset_.name, label, dataset_.classes));
-        out.labels.push_back(label);
-    }
+    for (const std::int64_t index : out.indices) out.labels.push_back(dataset_.labels[static_cast<std::size_t>(index)]);
     out.images = view_of(slot.memory.get(), Shape{options_.views * size, image_side, image_side, image_channels});
     const Tensor images = view_of(dataset_.images.data(), Shape{dataset_.size(), image_side, image_side, image_channels});
     const Tensor index = view_of(out.indices.data(), Shape{size});

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <thread>
 #include <vector>
 
@@ -28,8 +29,15 @@ struct LoaderOptions {
     int workers = 1;       // threads; they change no result
 };
 
-// The order of `count` images in an epoch: Fisher and Yates' shuffle, a pure function of (count, seed, epoch).
+// The order of `count` images in an epoch: Fisher and Yates' shuffle, a pure function of (count, seed, epoch); and the order
+// without a shuffle.
 std::vector<std::int64_t> epoch_order(std::int64_t count, std::uint64_t seed, std::uint32_t epoch);
+std::vector<std::int64_t> given_order(std::int64_t count);
+
+// Throws UsageError for options without sense, Error for a damaged dataset.
+void check_options(const Dataset& dataset, const LoaderOptions& options);
+// Throws Error naming the first of the images numbered `indices` whose label is not one of the dataset's classes.
+void check_labels(const Dataset& dataset, std::span<const std::int64_t> indices);
 
 class Loader {
 public:

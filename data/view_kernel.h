@@ -54,36 +54,40 @@ MLKD_HD inline Rectangle draw_cutout(RandomSequence& random) {
     return cutout_rectangle(magnitude, centre_x, centre_y);
 }
 
-struct ViewKernel {
-    float* out;                  // (B, 32, 32, 3)
-    const std::uint8_t* images;  // (N, 32, 32, 3)
-    const std::int64_t* index;   // (B)
-    const float* normalisation;  // (3, 256)
+// T: float or bfloat16, rounded once from the normalised float.
+template <class T> struct ViewKernel {
+    T* out;                         // (B, 32, 32, 3)
+    const std::uint8_t* images;     // (N, 32, 32, 3)
+    const std::int64_t* index;      // (B), or from position->next on
+    const float* normalisation;     // (3, 256)
     ViewParameters parameters;
+    const EpochPosition* position;  // nullptr: parameters.epoch and the whole index
 
     template <class Team> MLKD_HD void operator()(const Team& team, std::int64_t row) const {
-        const std::uint8_t* image = images + index[row] * image_bytes;
-        float* to = out + row * image_bytes;
-        const auto sample = static_cast<std::uint32_t>(index[row]);
+        const std::int64_t number = position != nullptr ? index[position->next + row] : index[row];
+        const std::uint32_t epoch = position != nullptr ? position->epoch : parameters.epoch;
+        const std::uint8_t* image = images + number * image_bytes;
+        T* to = out + row * image_bytes;
+        const auto sample = static_cast<std::uint32_t>(number);
         if (parameters.view == View::plain) {
             for (int i = team.rank(); i < image_pixels; i += team.size()) normalise(to + 3 * i, image + 3 * i);
         } else if (parameters.view == View::weak) {
-            RandomSequence random(parameters.seed, Purpose::weak_view, parameters.epoch, sample);
+            RandomSequence random(parameters.seed, Purpose::weak_view, epoch, sample);
             make_weak(team, to, image, CropFlip::draw(random));
         } else {
-            RandomSequence random(parameters.seed, Purpose::strong_view, parameters.epoch, sample);
+            RandomSequence random(parameters.seed, Purpose::strong_view, epoch, sample);
             make_strong(team, to, image, random);
         }
     }
 
 private:
-    MLKD_HD void normalise(float* to, const std::uint8_t* pixel) const {
-        to[0] = normalisation[pixel[0]];
-        to[1] = normalisation[256 + pixel[1]];
-        to[2] = normalisation[512 + pixel[2]];
+    MLKD_HD void normalise(T* to, const std::uint8_t* pixel) const {
+        to[0] = static_cast<T>(normalisation[pixel[0]]);
+        to[1] = static_cast<T>(normalisation[256 + pixel[1]]);
+        to[2] = static_cast<T>(normalisation[512 + pixel[2]]);
     }
 
-    template <class Team> MLKD_HD void make_weak(const Team& team, float* to, const std::uint8_t* image, const CropFlip& crop) const {
+    template <class Team> MLKD_HD void make_weak(const Team& team, T* to, const std::uint8_t* image, const CropFlip& crop) const {
         const std::uint8_t black[image_channels] = {0, 0, 0};
         for (int i = team.rank(); i < image_pixels; i += team.size()) {
             const std::uint8_t* source = crop.source(image, i % image_side, i / image_side);
@@ -91,7 +95,7 @@ private:
         }
     }
 
-    template <class Team> MLKD_HD void make_strong(const Team& team, float* to, const std::uint8_t* image, RandomSequence& random) const {
+    template <class Team> MLKD_HD void make_strong(const Team& team, T* to, const std::uint8_t* image, RandomSequence& random) const {
         ViewScratch& scratch = *team.template scratch<ViewScratch>();
         const CropFlip crop = CropFlip::draw(random);
         const DrawnOperation one = DrawnOperation::draw(random);

@@ -20,12 +20,23 @@ struct ViewParameters {
     std::uint32_t epoch = 0;
 };
 
-// out (B, 32, 32, 3) f32; images (N, 32, 32, 3) u8; index (B) i64, each in [0, N); normalisation (3, 256) f32, see
+// Where an epoch stands, in device memory: a recorded step reads it and finds another batch each time it is replayed.
+struct EpochPosition {
+    std::int64_t next;  // place in the epoch's order where the batch begins
+    std::uint32_t epoch;
+};
+
+// out (B, 32, 32, 3) f32 or bf16; images (N, 32, 32, 3) u8; index (B) i64, each in [0, N); normalisation (3, 256) f32, see
 // dataset.h. All on the stream's device. Throws Error where shapes do not fit.
 void make_views(const Stream& stream, const Tensor& out, const Tensor& images, const Tensor& index, const Tensor& normalisation,
                 const ViewParameters& parameters);
 
-// The same on the calling thread alone, for the host's memory: for threads that work beside the network.
+// The same for the images index[position->next], index[position->next + 1], ... in epoch position->epoch, which takes the
+// place of parameters.epoch; index (at least position->next + B).
+void make_views_at(const Stream& stream, const Tensor& out, const Tensor& images, const Tensor& index, const EpochPosition* position,
+                   const Tensor& normalisation, const ViewParameters& parameters);
+
+// The same as make_views() on the calling thread alone, for the host's memory: for threads that work beside the network.
 void make_views_on_this_thread(const Tensor& out, const Tensor& images, const Tensor& index, const Tensor& normalisation,
                                const ViewParameters& parameters);
 

@@ -4,6 +4,7 @@
 // Tensors are dense; activations (N, H, W, C), filters (K, R, S, C). Outputs come first. Calls are asynchronous on a
 // GPU stream. Shapes that do not fit together throw Error.
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -29,6 +30,15 @@ struct Epilogue {
 
 enum class Transpose : bool { no = false, yes = true };
 
+// Work on a device that was recorded once and is started as a whole each time: a CUDA graph.
+class Recording {
+public:
+    virtual ~Recording() = default;
+    virtual void replay() = 0;         // enqueues it on the backend's stream
+    virtual int kernels() const = 0;   // that a replay runs
+    virtual int others() const = 0;    // memory operations that it runs beside them
+};
+
 class Backend {
 public:
     virtual ~Backend() = default;
@@ -44,6 +54,11 @@ public:
     virtual void copy_from_host(void* device, const void* host, std::size_t bytes) = 0;  // synchronous
     virtual void fill_zero(void* memory, std::size_t bytes) = 0;
     virtual void synchronize() = 0;
+
+    // Records what `work` enqueues, without running it: the kernels with their arguments and addresses as they are now. `work`
+    // must not allocate, copy to or from the host, or wait: whatever it needs exists because it has run once before. nullptr,
+    // without calling `work`, where the device has no such thing (a CPU).
+    virtual std::unique_ptr<Recording> record(const std::function<void()>& work);
 
     // --- convolution: x (N, H, W, C), w (K, R, S, C), y (N, P, Q, K)
     virtual void convolution_forward(const Tensor& y, const Tensor& x, const Tensor& w, const Convolution& convolution,

@@ -8,6 +8,7 @@
 // OpenMP threads; on a GPU a row is a thread block. Launches on a GPU stream return at once.
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,15 @@ struct Stream {
     // Tests of a build without nvcc set these: rows then run on `teams` teams of `team_size` std::threads each.
     int teams = 0;
     int team_size = 0;
+    // A recording without a GPU (tests/support/recording_backend.h) sets this: launches are noted with their kernels as they
+    // are, and not run.
+    std::vector<std::function<void()>>* noted = nullptr;
+
+    Stream running() const {
+        Stream stream = *this;
+        stream.noted = nullptr;
+        return stream;
+    }
 };
 
 struct RowLaunch {
@@ -111,6 +121,8 @@ inline void check_launch(cudaError_t status) {
 template <class Kernel>
 void for_each_row(const Stream& stream, std::int64_t rows, const Kernel& kernel, const RowLaunch& launch = {}) {
     if (rows == 0) return;
+    if (stream.noted != nullptr)
+        return stream.noted->push_back([=, now = stream.running()] { for_each_row(now, rows, kernel, launch); });
 #ifndef __CUDACC__
     if (stream.teams > 0) return for_each_row_with_threads(stream.teams, stream.team_size, rows, kernel, launch.scratch_bytes);
 #endif
@@ -138,6 +150,7 @@ void for_each_row(const Stream& stream, std::int64_t rows, const Kernel& kernel,
 
 template <class Kernel> void for_each_index(const Stream& stream, std::int64_t count, const Kernel& kernel) {
     if (count == 0) return;
+    if (stream.noted != nullptr) return stream.noted->push_back([=, now = stream.running()] { for_each_index(now, count, kernel); });
     if (stream.device == DeviceKind::cpu) {
 #pragma omp parallel for simd schedule(static) if (parallel : count > 4096)
         for (std::int64_t i = 0; i < count; ++i) kernel(i);

@@ -7,7 +7,6 @@ namespace mlkd {
 Variable Network::forward(TrainingPass& pass, const Tensor& images) {
     require_precision(images);
     parameters_.begin_step();
-    parameters_.batches_tracked += pass.views;
     return forward_layers(pass, Variable{images});
 }
 

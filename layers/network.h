@@ -16,7 +16,8 @@ class Network {
 public:
     virtual ~Network() = default;
 
-    // Logits (N, classes) of images (N, 32, 32, 3), both of the network's precision, recorded on the tape. Updates the running statistics.
+    // Logits (N, classes) of images (N, 32, 32, 3), both of the network's precision, recorded on the tape. Updates the
+    // running statistics; the caller counts the batch in parameters().batches_tracked.
     Variable forward(TrainingPass& pass, const Tensor& images);
     // Logits in evaluation mode, with the batch norms as of the last fold(). The result lies in the step arena.
     Tensor evaluate(EvaluationPass& pass, const Tensor& images) const;

@@ -11,7 +11,7 @@ namespace mlkd {
 void add_bench_command(CLI::App& app, ExitCode&) {
     struct Arguments {
         BenchOptions options;
-        bool list = false;
+        bool list = false, no_graph = false;
     };
     auto arguments = std::make_shared<Arguments>();
     BenchOptions& options = arguments->options;
@@ -22,18 +22,21 @@ void add_bench_command(CLI::App& app, ExitCode&) {
         ->capture_default_str()
         ->check(CLI::Range(1e-6, 3600.0));
     command->add_option("--repetitions", options.repetitions, "repetitions of each benchmark")->capture_default_str()->check(CLI::Range(1, 10000));
+    command->add_flag("--no-graph", arguments->no_graph, "on a GPU, launch kernels one by one, not as a graph");
     command->add_flag("--list", arguments->list, "print the names and stop");
     add_device_options(*command, options.device);
     command->footer(
         "Times are wall-clock. Shares are of peaks measured at the start: multiply-adds in registers, and adding large arrays.\n"
         "Small tensors stay in caches, so their GB/s may pass the peak, which is the memory's. Winograd convolutions need fewer\n"
         "multiplications than are counted. 'MB peak' is the process' memory since the benchmark's preparation, 'MB workspace'\n"
-        "what a loss takes beyond its inputs and gradients.\n"
+        "what a loss takes beyond its inputs and gradients. On a GPU a benchmark is recorded as a graph of as many runs as take\n"
+        "some milliseconds, and the time is a run's share.\n"
         "conv/… lists a shape once, under the first network that has it: resnet20, resnet8x4, resnet32x4.\n"
         "Examples:\n"
         "  mlkd bench --filter '^step/' --json steps.json\n"
         "  mlkd bench --filter 'conv/resnet8x4/.*/forward' --threads 1");
     command->callback([arguments] {
+        arguments->options.graph = !arguments->no_graph;
         if (!arguments->list) return run_bench(arguments->options);
         for (const std::string& name : bench_names(arguments->options)) fmt::print("{}\n", name);
     });

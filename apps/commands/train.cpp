@@ -14,7 +14,7 @@ struct TrainArguments {
     std::vector<std::string> overrides;
     TrainOptions options;
     std::string seed, device, threads, precision, output, data;
-    bool print_config = false;
+    bool no_graph = false, print_config = false;
 };
 
 // Options are shorthands of configuration keys and go last: they win.
@@ -27,6 +27,7 @@ std::vector<std::string> all_overrides(const TrainArguments& arguments) {
     add("device", arguments.device);
     add("threads", arguments.threads);
     add("precision", arguments.precision);
+    if (arguments.no_graph) overrides.push_back("graph=false");
     add("output", arguments.output);
     add("dataset.path", arguments.data);
     return overrides;
@@ -47,6 +48,7 @@ void add_train_command(CLI::App& app, ExitCode& exit_code) {
     command->add_option("--device", arguments->device, "cpu, cuda, cuda:N or auto");
     command->add_option("--threads", arguments->threads, "CPU threads; 0: OMP_NUM_THREADS, else all cores");
     command->add_option("--precision", arguments->precision, "of convolutions on a GPU: fp32 or tf32");
+    command->add_flag("--no-graph", arguments->no_graph, "on a GPU, launch the kernels of a step one by one: slower, the same bits");
     command->add_flag("--print-config", arguments->print_config, "print the resolved configuration and stop");
     command->footer("Example:\n  mlkd train --config configs/cifar100/resnet32x4_resnet8x4/kd.json --data cifar-100-binary solver.epochs=10 --seed 1");
     command->callback([arguments, &exit_code] {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "engine/cuda/device_probe.h"
+#include "engine/cuda/graph.h"
 #include "engine/error.h"
 
 namespace mlkd {
@@ -60,6 +61,10 @@ void CudaBackend::fill_zero(void* memory, std::size_t bytes) {
 }
 
 void CudaBackend::synchronize() { check_cuda(cudaStreamSynchronize(stream_.get()), "waiting for the GPU"); }
+
+std::unique_ptr<Recording> CudaBackend::record(const std::function<void()>& work) {
+    return std::make_unique<Graph>(stream_.get(), work);
+}
 
 void CudaBackend::convolution_forward(const Tensor& y, const Tensor& x, const Tensor& w, const Convolution& convolution,
                                       const Epilogue& epilogue) {

@@ -27,6 +27,7 @@ public:
     void copy_from_host(void* device, const void* host, std::size_t bytes) override;
     void fill_zero(void* memory, std::size_t bytes) override;
     void synchronize() override;
+    std::unique_ptr<Recording> record(const std::function<void()>& work) override;
 
     void convolution_forward(const Tensor& y, const Tensor& x, const Tensor& w, const Convolution& convolution,
                              const Epilogue& epilogue) override;

@@ -1,88 +1,37 @@
 // What a step asks of its backend, step by step. A CUDA graph replays the calls of one step with the addresses of that step:
 // so later steps must make the same calls with the same addresses, and none that allocates, copies to the host or waits.
 #include <doctest/doctest.h>
-#include <fmt/format.h>
 
-#include <initializer_list>
 #include <set>
 #include <string>
-#include <utility>
 #include <vector>
 
-#include "apps/training_step.h"
+#include "apps/step_runner.h"
+#include "data/load.h"
+#include "data/resident_feed.h"
 #include "layers/network.h"
+#include "tests/support/recording_backend.h"
 
 using namespace mlkd;
+using test::RecordingBackend;
 
 namespace {
 
-// The CPU backend with a protocol.
-class RecordingBackend : public Backend {
-public:
-    Stream stream() const override { return cpu_->stream(); }
-    std::string description() const override { return cpu_->description(); }
-    int threads() const override { return cpu_->threads(); }
+constexpr int classes = 10;
 
-    void* allocate(std::size_t bytes) override {
-        note(fmt::format("allocate {}", bytes), {});
-        return cpu_->allocate(bytes);
-    }
-    void free(void* memory) noexcept override { cpu_->free(memory); }
-    void copy_to_host(void* host, const void* device, std::size_t bytes) override {
-        note(fmt::format("copy_to_host {} {}", device, bytes), {});
-        cpu_->copy_to_host(host, device, bytes);
-    }
-    void copy_from_host(void* device, const void* host, std::size_t bytes) override {
-        note(fmt::format("copy_from_host {} {}", device, bytes), {});
-        cpu_->copy_from_host(device, host, bytes);
-    }
-    void fill_zero(void* memory, std::size_t bytes) override {
-        note(fmt::format("fill_zero {} {}", memory, bytes), {});
-        cpu_->fill_zero(memory, bytes);
-    }
-    void synchronize() override {
-        note("synchronize", {});
-        cpu_->synchronize();
-    }
-    void convolution_forward(const Tensor& y, const Tensor& x, const Tensor& w, const Convolution& convolution,
-                             const Epilogue& epilogue) override {
-        note("convolution_forward", {y, x, w, epilogue.bias, epilogue.residual});
-        cpu_->convolution_forward(y, x, w, convolution, epilogue);
-    }
-    void convolution_backward_data(const Tensor& dL_dx, const Tensor& dL_dy, const Tensor& w, const Convolution& convolution) override {
-        note("convolution_backward_data", {dL_dx, dL_dy, w});
-        cpu_->convolution_backward_data(dL_dx, dL_dy, w, convolution);
-    }
-    void convolution_backward_filter(const Tensor& dL_dw, const Tensor& x, const Tensor& dL_dy, const Convolution& convolution) override {
-        note("convolution_backward_filter", {dL_dw, x, dL_dy});
-        cpu_->convolution_backward_filter(dL_dw, x, dL_dy, convolution);
-    }
-    void matmul(const Tensor& c, const Tensor& a, Transpose transpose_a, const Tensor& b, Transpose transpose_b, float alpha,
-                float beta) override {
-        note("matmul", {c, a, b});
-        cpu_->matmul(c, a, transpose_a, b, transpose_b, alpha, beta);
-    }
-
-    // The calls since the last take().
-    std::vector<std::string> take() { return std::exchange(calls_, {}); }
-
-private:
-    void note(std::string call, std::initializer_list<Tensor> tensors) {
-        for (const Tensor& tensor : tensors)
-            call += tensor.empty() ? " none" : fmt::format(" {}{}", static_cast<const void*>(tensor.data), tensor.shape.text());
-        calls_.push_back(std::move(call));
-    }
-
-    std::unique_ptr<Backend> cpu_ = make_cpu_backend({.threads = 0, .convolution = "direct", .plan_file = ""});
-    std::vector<std::string> calls_;
-};
+DistillationConfig losses_of(Method method) {
+    DistillationConfig losses;
+    losses.method = method;
+    losses.temperatures = {4, 2};
+    losses.kd_weight = 1;
+    return losses;
+}
 
 std::string name_of_call(const std::string& call) { return call.substr(0, call.find(' ')); }
 
 }  // namespace
 
 TEST_CASE("recorded step: the second and the third step make the same calls on the same memory, and none that a graph forbids") {
-    constexpr int classes = 10;
     for (const Method method : {Method::none, Method::kd, Method::mlkd_official}) {
         CAPTURE(static_cast<int>(method));
         RecordingBackend backend;
@@ -92,11 +41,7 @@ TEST_CASE("recorded step: the second and the third step make the same calls on t
         student->parameters().initialise(1);
         teacher->parameters().initialise(2);
         teacher->fold();
-        DistillationConfig losses;
-        losses.method = method;
-        losses.temperatures = {4, 2};
-        losses.kd_weight = 1;
-        TrainingStep step(backend, arena, *student, method == Method::none ? nullptr : teacher.get(), losses, SgdSettings{});
+        TrainingStep step(backend, arena, *student, method == Method::none ? nullptr : teacher.get(), losses_of(method), SgdSettings{});
         step.set_learning_rate(0.01);
         PersistentArena inputs(backend);
         for (const std::int64_t batch : {6, 3}) {  // the last, smaller batch is a graph of its own
@@ -120,5 +65,69 @@ TEST_CASE("recorded step: the second and the third step make the same calls on t
                 CHECK(kinds.count(forbidden) == 0);
             }
         }
+    }
+}
+
+namespace {
+
+struct Trained {
+    std::vector<float> values, momenta, statistics;
+    std::int64_t batches_tracked;
+    LossMeter::Reading losses;
+    bool recorded;
+};
+
+std::vector<float> elements(const Tensor& tensor) { return {tensor.as<float>(), tensor.as<float>() + tensor.elements()}; }
+
+// Three epochs on a dataset in device memory, each with a learning rate of its own and a smaller last batch; the second one
+// is broken off and taken up again where it was.
+Trained trained(Method method, bool use_graph) {
+    RecordingBackend backend;
+    StepArena arena(backend, 1 << 20);
+    PersistentArena memory(backend);
+    LossMeter meter(backend, memory);
+    const Dataset dataset = make_synthetic(19, classes, Split::train);
+    const auto student = make_network(backend, "resnet8", classes, Role::trained);
+    const auto teacher = make_network(backend, "resnet8x4", classes, Role::frozen);
+    student->parameters().initialise(1);
+    teacher->parameters().initialise(2);
+    teacher->fold();
+    TrainingStep step(backend, arena, *student, method == Method::none ? nullptr : teacher.get(), losses_of(method), SgdSettings{});
+    ResidentFeed feed(backend, dataset, {.batch_size = 4, .views = step.views(), .seed = 5, .shuffle = true, .augment = true}, DType::f32);
+    StepRunner runner(backend, feed, step, meter, use_graph);
+    for (std::uint32_t epoch = 1; epoch <= 3; ++epoch) {
+        step.set_learning_rate(0.02 / epoch);
+        feed.start_epoch(epoch, 0);
+        int done = 0;
+        while (const std::int64_t size = feed.next()) {
+            runner.run(size);
+            if (++done == 2 && epoch == 2) {
+                feed.next();  // a batch that is given and not used
+                feed.start_epoch(epoch, done);
+            }
+        }
+        CHECK(done == 5);
+    }
+    return {elements(student->parameters().values()),     elements(student->parameters().momenta()),
+            elements(student->parameters().statistics()), student->parameters().batches_tracked,
+            meter.read(),                                 runner.recording(4) != nullptr && runner.recording(3) != nullptr};
+}
+
+}  // namespace
+
+TEST_CASE("recorded step: replays give the bits of steps that are launched one by one") {
+    for (const Method method : {Method::none, Method::mlkd, Method::mlkd_official}) {
+        CAPTURE(static_cast<int>(method));
+        const Trained replayed = trained(method, true), launched = trained(method, false);
+        CHECK(replayed.recorded);
+        CHECK_FALSE(launched.recorded);
+        CHECK(replayed.values == launched.values);
+        CHECK(replayed.momenta == launched.momenta);
+        CHECK(replayed.statistics == launched.statistics);
+        CHECK(replayed.batches_tracked == launched.batches_tracked);
+        CHECK(replayed.batches_tracked == 15 * (method == Method::none ? 1 : 2));
+        CHECK(replayed.losses.sums[4] == launched.losses.sums[4]);
+        CHECK(replayed.losses.samples == 3 * 19);
+        CHECK(replayed.losses.steps == 15);
     }
 }

@@ -1,0 +1,140 @@
+// Our own kernels on a GPU against the same kernels on the CPU, at odd shapes. The suite is what compute-sanitizer watches.
+#include <doctest/doctest.h>
+
+#include <numeric>
+
+#include "data/augment.h"
+#include "data/load.h"
+#include "data/loader_feed.h"
+#include "data/resident_feed.h"
+#include "engine/elementwise.h"
+#include "engine/sgd.h"
+#include "layers/head_kernels.h"
+#include "losses/accuracy.h"
+#include "losses/cross_entropy.h"
+#include "losses/meter.h"
+#include "tests/cuda/both_devices.h"
+
+using namespace mlkd;
+using namespace mlkd::test;
+
+TEST_SUITE_BEGIN("kernels");
+
+TEST_CASE("both devices: element-wise kernels") {
+    const auto gpu = gpu_backend();
+    if (gpu == nullptr) return;
+    for (const Shape& shape : {Shape{1}, Shape{3, 5, 7, 11}, Shape{70001}})
+        for (const DType dtype : {DType::f32, DType::f64})
+            compare_devices(*gpu, 0, [&](DeviceTensors& tensors) {
+                const Stream stream = tensors.backend().stream();
+                const Tensor sum = tensors.input(shape, -1, 1, dtype), addend = tensors.input(shape, -1, 1, dtype);
+                const Tensor to = tensors.output(shape, dtype), filled = tensors.output(shape, dtype);
+                const Tensor single = tensors.output(shape, DType::f32), wide = tensors.output(shape, DType::f64);
+                add_to(stream, sum, addend);
+                copy(stream, to, addend);
+                fill(stream, filled, 0.3f);
+                convert(stream, single, addend);
+                convert(stream, wide, addend);
+                return std::vector<Tensor>{sum, to, filled, single, wide};
+            });
+}
+
+TEST_CASE("both devices: SGD") {
+    const auto gpu = gpu_backend();
+    if (gpu == nullptr) return;
+    for (const std::int64_t elements : {1, 255, 100003})
+        compare_devices(*gpu, 1e-6, [&](DeviceTensors& tensors) {
+            const Tensor values = tensors.input({elements}), momenta = tensors.input({elements}), gradients = tensors.input({elements});
+            const Tensor lr = tensors.input({1}, 0.01, 0.02);
+            for (int step = 0; step < 3; ++step) sgd_step(tensors.backend().stream(), values, momenta, gradients, lr, SgdSettings{});
+            return std::vector<Tensor>{values, momenta};
+        });
+}
+
+TEST_CASE("both devices: pooling, bias, sums over the batch") {
+    const auto gpu = gpu_backend();
+    if (gpu == nullptr) return;
+    for (const Shape& x_shape : {Shape{1, 1, 1, 3}, Shape{5, 8, 8, 64}, Shape{7, 3, 5, 100}})
+        compare_devices(*gpu, 1e-6, [&](DeviceTensors& tensors) {
+            const Stream stream = tensors.backend().stream();
+            const std::int64_t N = x_shape[0], C = x_shape[3];
+            const Tensor x = tensors.input(x_shape), bias = tensors.input({C}), y = tensors.input({N, C});
+            const Tensor pooled = tensors.output({N, C}), dL_dx = tensors.output(x_shape), sum = tensors.output({C});
+            mean_over_pixels(stream, pooled, x);
+            mean_over_pixels_backward(stream, dL_dx, y);
+            sum_over_batch(stream, sum, y);
+            add_bias(stream, y, bias);
+            return std::vector<Tensor>{pooled, dL_dx, sum, y};
+        });
+}
+
+TEST_CASE("both devices: cross entropy, accuracy and the meter") {
+    const auto gpu = gpu_backend();
+    if (gpu == nullptr) return;
+    struct Size {
+        std::int64_t rows, classes;
+    };
+    for (const Size& size : {Size{1, 2}, Size{3, 10}, Size{65, 100}, Size{9, 1003}})
+        for (const double reach : {3.0, 1e4})  // huge logits, too
+            compare_devices(*gpu, 2e-6, [&](DeviceTensors& tensors) {
+                Backend& backend = tensors.backend();
+                StepArena arena(backend, 1 << 20);
+                arena.begin("case");
+                const Tensor logits = tensors.input({size.rows, size.classes}, -reach, reach);
+                const Tensor target = tensors.labels(size.rows, static_cast<std::uint32_t>(size.classes));
+                const Tensor row_loss = tensors.output({size.rows}), dL_dlogits = tensors.output(logits.shape);
+                cross_entropy(backend.stream(), row_loss, dL_dlogits, logits, target, 0.5 / static_cast<double>(size.rows));
+                const Tensor counters = tensors.zeros({accuracy_counter_count}, DType::f64);
+                accumulate_accuracy(backend.stream(), arena, counters, logits, target);
+                accumulate_accuracy(backend.stream(), arena, counters, logits, target);
+                PersistentArena memory(backend);
+                LossMeter meter(backend, memory);
+                const Tensor losses = tensors.input({LossMeter::parts});
+                meter.add(losses, size.rows);
+                meter.add(losses, 7);
+                const LossMeter::Reading reading = meter.read();
+                std::vector<float> sums{static_cast<float>(reading.samples), static_cast<float>(reading.steps),
+                                        static_cast<float>(reading.bad_step)};
+                for (const double value : reading.sums) sums.push_back(static_cast<float>(value));
+                const Tensor read = tensors.copied(sums.data(), {static_cast<std::int64_t>(sums.size())}, DType::f32);
+                return std::vector<Tensor>{row_loss, dL_dlogits, counters, read};
+            });
+}
+
+namespace {
+
+Dataset noise(std::int64_t images) {
+    Dataset dataset = make_synthetic(images, 10, Split::train);
+    RandomSequence random(5, Purpose::test, 0, 0);
+    for (std::uint8_t& byte : dataset.images) byte = static_cast<std::uint8_t>(random.below(256));
+    return dataset;
+}
+
+}  // namespace
+
+TEST_CASE("both devices: views of a batch are equal, value for value") {
+    const auto gpu = gpu_backend();
+    if (gpu == nullptr) return;
+    const auto cpu = make_cpu_backend();
+    // Enough draws for each of the fourteen operations, in both places, many times over.
+    const Dataset dataset = noise(403);
+    for (const DType type : {DType::f32, DType::bf16})
+        for (const bool augment : {true, false}) {
+            const LoaderOptions options{.batch_size = 64, .views = 2, .seed = 3, .shuffle = true, .augment = augment, .workers = 1};
+            ResidentFeed here(*cpu, dataset, options, type), there(*gpu, dataset, options, type);
+            const DeviceTensors from_cpu(*cpu), from_gpu(*gpu);
+            for (const std::uint32_t epoch : {1u, 2u}) {
+                here.start_epoch(epoch, 0);
+                there.start_epoch(epoch, 0);
+                while (const std::int64_t size = here.next()) {
+                    REQUIRE(there.next() == size);
+                    here.make();
+                    there.make();
+                    CHECK(from_gpu.fetched(there.images()) == from_cpu.fetched(here.images()));
+                    CHECK(from_gpu.fetched(there.target()) == from_cpu.fetched(here.target()));
+                }
+            }
+        }
+}
+
+TEST_SUITE_END();

@@ -1,0 +1,93 @@
+// Whole steps on a GPU: against the CPU's, and as a graph against launch by launch.
+#include <doctest/doctest.h>
+
+#include "apps/step_runner.h"
+#include "data/load.h"
+#include "data/resident_feed.h"
+#include "tests/cuda/both_devices.h"
+#include "tests/support/temporary_folder.h"
+
+using namespace mlkd;
+using namespace mlkd::test;
+
+namespace {
+
+constexpr int classes = 10;
+
+DistillationConfig losses_of(Method method) {
+    DistillationConfig losses;
+    losses.method = method;
+    losses.temperatures = {4, 2};
+    losses.kd_weight = 1;
+    return losses;
+}
+
+struct Trained {
+    std::vector<double> values, momenta, statistics, losses;
+    int kernels = 0;
+};
+
+// Some epochs of 19 synthetic images in batches of 8.
+Trained trained(Backend& backend, Method method, DType precision, int epochs, bool use_graph) {
+    StepArena arena(backend, 1 << 20);
+    PersistentArena memory(backend);
+    LossMeter meter(backend, memory);
+    const Dataset dataset = make_synthetic(19, classes, Split::train);
+    const auto student = make_network(backend, "resnet8", classes, Role::trained, precision);
+    const auto teacher = make_network(backend, "resnet8x4", classes, Role::frozen, precision);
+    student->parameters().initialise(1);
+    teacher->parameters().initialise(2);
+    teacher->fold();
+    TrainingStep step(backend, arena, *student, method == Method::none ? nullptr : teacher.get(), losses_of(method), SgdSettings{});
+    ResidentFeed feed(backend, dataset, {.batch_size = 8, .views = step.views(), .seed = 5, .shuffle = true, .augment = true}, precision);
+    StepRunner runner(backend, feed, step, meter, use_graph);
+    for (int epoch = 1; epoch <= epochs; ++epoch) {
+        step.set_learning_rate(0.02 / epoch);
+        feed.start_epoch(static_cast<std::uint32_t>(epoch), 0);
+        while (const std::int64_t size = feed.next()) runner.run(size);
+    }
+    const DeviceTensors device(backend);
+    const LossMeter::Reading reading = meter.read();
+    const Recording* recording = runner.recording(8);
+    return {device.fetched(student->parameters().values()), device.fetched(student->parameters().momenta()),
+            device.fetched(student->parameters().statistics()), {reading.sums, reading.sums + LossMeter::parts},
+            recording == nullptr ? 0 : recording->kernels()};
+}
+
+}  // namespace
+
+TEST_CASE("both devices: an epoch of training ends near the same weights") {
+    const auto gpu = gpu_backend();
+    if (gpu == nullptr) return;
+    const auto cpu = make_cpu_backend({.threads = 0, .convolution = "direct", .plan_file = ""});
+    for (const Method method : {Method::none, Method::kd, Method::mlkd, Method::mlkd_official}) {
+        CAPTURE(static_cast<int>(method));
+        const Trained here = trained(*cpu, method, DType::f32, 1, true), there = trained(*gpu, method, DType::f32, 1, true);
+        CHECK(distance(there.values, here.values) < 1e-3);
+        CHECK(distance(there.statistics, here.statistics) < 1e-3);
+        CHECK(distance(there.losses, here.losses) < 1e-3);
+    }
+}
+
+TEST_CASE("a GPU's graph gives the bits of a step launched kernel by kernel, and a second run those of the first") {
+    for (const MathMode mode : {MathMode::fp32, MathMode::tf32}) {
+        const TemporaryFolder folder;
+        CudaOptions options;
+        options.convolutions = mode;
+        options.plan_file = folder / "plans.json";
+        const auto gpu = gpu_backend(options);
+        if (gpu == nullptr) return;
+        for (const Method method : {Method::none, Method::mlkd_official}) {
+            CAPTURE(static_cast<int>(method));
+            const Trained graph = trained(*gpu, method, DType::f32, 3, true), again = trained(*gpu, method, DType::f32, 3, true),
+                          launched = trained(*gpu, method, DType::f32, 3, false);
+            MESSAGE("kernels of a step: ", graph.kernels);
+            CHECK(launched.kernels == 0);
+            CHECK(graph.values == launched.values);
+            CHECK(graph.momenta == launched.momenta);
+            CHECK(graph.statistics == launched.statistics);
+            CHECK(graph.losses == launched.losses);
+            CHECK(graph.values == again.values);
+        }
+    }
+}

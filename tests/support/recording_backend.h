@@ -1,0 +1,117 @@
+#pragma once
+// The CPU backend with a protocol of its calls, and with recordings as a GPU has them: what a recorded piece of work enqueues,
+// kernels and operations, is kept with the arguments and addresses of that moment and run by each replay. So a test without a
+// GPU sees what a captured graph would do: a step that depends on the host, beyond its first two runs, gives other numbers.
+#include <fmt/format.h>
+
+#include <functional>
+#include <initializer_list>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "engine/backend.h"
+#include "engine/error.h"
+
+namespace mlkd::test {
+
+class RecordingBackend : public Backend {
+public:
+    Stream stream() const override {
+        Stream stream = cpu_->stream();
+        stream.noted = noted_;
+        return stream;
+    }
+    std::string description() const override { return cpu_->description(); }
+    int threads() const override { return cpu_->threads(); }
+
+    void* allocate(std::size_t bytes) override {
+        forbid(fmt::format("allocate {}", bytes));
+        return cpu_->allocate(bytes);
+    }
+    void free(void* memory) noexcept override { cpu_->free(memory); }
+    void copy_to_host(void* host, const void* device, std::size_t bytes) override {
+        forbid(fmt::format("copy_to_host {} {}", device, bytes));
+        cpu_->copy_to_host(host, device, bytes);
+    }
+    void copy_from_host(void* device, const void* host, std::size_t bytes) override {
+        forbid(fmt::format("copy_from_host {} {}", device, bytes));
+        cpu_->copy_from_host(device, host, bytes);
+    }
+    void fill_zero(void* memory, std::size_t bytes) override {
+        calls_.push_back(fmt::format("fill_zero {} {}", memory, bytes));
+        enqueue([=, this] { cpu_->fill_zero(memory, bytes); });
+    }
+    void synchronize() override {
+        forbid("synchronize");
+        cpu_->synchronize();
+    }
+    std::unique_ptr<Recording> record(const std::function<void()>& work) override {
+        auto recording = std::make_unique<Noted>();
+        noted_ = &recording->work;
+        try {
+            work();
+        } catch (...) {
+            noted_ = nullptr;
+            throw;
+        }
+        noted_ = nullptr;
+        return recording;
+    }
+
+    void convolution_forward(const Tensor& y, const Tensor& x, const Tensor& w, const Convolution& convolution,
+                             const Epilogue& epilogue) override {
+        note("convolution_forward", {y, x, w, epilogue.bias, epilogue.residual});
+        enqueue([=, this] { cpu_->convolution_forward(y, x, w, convolution, epilogue); });
+    }
+    void convolution_backward_data(const Tensor& dL_dx, const Tensor& dL_dy, const Tensor& w, const Convolution& convolution) override {
+        note("convolution_backward_data", {dL_dx, dL_dy, w});
+        enqueue([=, this] { cpu_->convolution_backward_data(dL_dx, dL_dy, w, convolution); });
+    }
+    void convolution_backward_filter(const Tensor& dL_dw, const Tensor& x, const Tensor& dL_dy, const Convolution& convolution) override {
+        note("convolution_backward_filter", {dL_dw, x, dL_dy});
+        enqueue([=, this] { cpu_->convolution_backward_filter(dL_dw, x, dL_dy, convolution); });
+    }
+    void matmul(const Tensor& c, const Tensor& a, Transpose transpose_a, const Tensor& b, Transpose transpose_b, float alpha,
+                float beta) override {
+        note("matmul", {c, a, b});
+        enqueue([=, this] { cpu_->matmul(c, a, transpose_a, b, transpose_b, alpha, beta); });
+    }
+
+    // The calls since the last take().
+    std::vector<std::string> take() { return std::exchange(calls_, {}); }
+
+private:
+    struct Noted final : Recording {
+        std::vector<std::function<void()>> work;
+        void replay() override {
+            for (const auto& piece : work) piece();
+        }
+        int kernels() const override { return static_cast<int>(work.size()); }
+        int others() const override { return 0; }
+    };
+
+    void note(std::string call, std::initializer_list<Tensor> tensors) {
+        for (const Tensor& tensor : tensors)
+            call += tensor.empty() ? " none" : fmt::format(" {}{}", static_cast<const void*>(tensor.data), tensor.shape.text());
+        calls_.push_back(std::move(call));
+    }
+    // A call that a capture forbids.
+    void forbid(const std::string& call) {
+        if (noted_ != nullptr) throw Error("in a recording: " + call);
+        calls_.push_back(call);
+    }
+    void enqueue(std::function<void()> work) {
+        if (noted_ != nullptr)
+            noted_->push_back(std::move(work));
+        else
+            work();
+    }
+
+    std::unique_ptr<Backend> cpu_ = make_cpu_backend({.threads = 0, .convolution = "direct", .plan_file = ""});
+    std::vector<std::string> calls_;
+    std::vector<std::function<void()>>* noted_ = nullptr;
+};
+
+}  // namespace mlkd::test
