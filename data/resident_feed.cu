@@ -55,7 +55,7 @@ void ResidentFeed::start_epoch(std::uint32_t epoch, std::int64_t first_batch) {
     MLKD_CHECK(first_batch >= 0 && first_batch <= batches(), "data: an epoch cannot start behind its end");
     const std::vector<std::int64_t> order = options_.shuffle ? epoch_order(labels_.dim(0), options_.seed, epoch) : given_order(labels_.dim(0));
     backend_.copy_from_host(order_.data, order.data(), order_.bytes());
-    const EpochPosition position{first_batch * options_.batch_size, epoch};
+    const EpochPosition position{first_batch * options_.batch_size, options_.seed, epoch};
     backend_.copy_from_host(position_, &position, sizeof position);
     given_ = first_batch;
 }
@@ -70,8 +70,7 @@ std::int64_t ResidentFeed::next() {
 void ResidentFeed::make() {
     for (int v = 0; v < options_.views; ++v) {
         const View view = !options_.augment ? View::plain : v == 0 ? View::weak : View::strong;
-        make_views_at(backend_.stream(), images_.slice(v * size_, size_), bytes_, order_, position_, normalisation_,
-                      {view, options_.seed, 0});
+        make_views_at(backend_.stream(), images_.slice(v * size_, size_), bytes_, order_, position_, normalisation_, view);
     }
     for_each_row(backend_.stream(), 1,
                  TakeTarget{target_.as<std::int32_t>(), labels_.as<std::int32_t>(), order_.as<std::int64_t>(), position_, size_});

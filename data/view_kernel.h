@@ -61,21 +61,22 @@ template <class T> struct ViewKernel {
     const std::int64_t* index;      // (B), or from position->next on
     const float* normalisation;     // (3, 256)
     ViewParameters parameters;
-    const EpochPosition* position;  // nullptr: parameters.epoch and the whole index
+    const EpochPosition* position;  // nullptr: seed and epoch of the parameters, and the whole index
 
     template <class Team> MLKD_HD void operator()(const Team& team, std::int64_t row) const {
         const std::int64_t number = position != nullptr ? index[position->next + row] : index[row];
         const std::uint32_t epoch = position != nullptr ? position->epoch : parameters.epoch;
+        const std::uint64_t seed = position != nullptr ? position->seed : parameters.seed;
         const std::uint8_t* image = images + number * image_bytes;
         T* to = out + row * image_bytes;
         const auto sample = static_cast<std::uint32_t>(number);
         if (parameters.view == View::plain) {
             for (int i = team.rank(); i < image_pixels; i += team.size()) normalise(to + 3 * i, image + 3 * i);
         } else if (parameters.view == View::weak) {
-            RandomSequence random(parameters.seed, Purpose::weak_view, epoch, sample);
+            RandomSequence random(seed, Purpose::weak_view, epoch, sample);
             make_weak(team, to, image, CropFlip::draw(random));
         } else {
-            RandomSequence random(parameters.seed, Purpose::strong_view, epoch, sample);
+            RandomSequence random(seed, Purpose::strong_view, epoch, sample);
             make_strong(team, to, image, random);
         }
     }

@@ -23,6 +23,7 @@ struct ViewParameters {
 // Where an epoch stands, in device memory: a recorded step reads it and finds another batch each time it is replayed.
 struct EpochPosition {
     std::int64_t next;  // place in the epoch's order where the batch begins
+    std::uint64_t seed;
     std::uint32_t epoch;
 };
 
@@ -31,10 +32,10 @@ struct EpochPosition {
 void make_views(const Stream& stream, const Tensor& out, const Tensor& images, const Tensor& index, const Tensor& normalisation,
                 const ViewParameters& parameters);
 
-// The same for the images index[position->next], index[position->next + 1], ... in epoch position->epoch, which takes the
-// place of parameters.epoch; index (at least position->next + B).
+// The same for the images index[position->next], index[position->next + 1], ... with seed and epoch of `position`;
+// index (at least position->next + B).
 void make_views_at(const Stream& stream, const Tensor& out, const Tensor& images, const Tensor& index, const EpochPosition* position,
-                   const Tensor& normalisation, const ViewParameters& parameters);
+                   const Tensor& normalisation, View view);
 
 // The same as make_views() on the calling thread alone, for the host's memory: for threads that work beside the network.
 void make_views_on_this_thread(const Tensor& out, const Tensor& images, const Tensor& index, const Tensor& normalisation,
