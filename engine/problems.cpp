@@ -4,6 +4,7 @@
 
 #include <array>
 
+#include "engine/dispatch.h"
 #include "engine/error.h"
 
 namespace mlkd {
@@ -14,6 +15,7 @@ ConvolutionProblem convolution_problem(Direction direction, const Tensor& y, con
     MLKD_CHECK(y.shape == expected, "convolution: result " + y.shape.text() + " should be " + expected.text());
     MLKD_CHECK(x.elements() > 0 && w.elements() > 0,
                "convolution: nothing to do for input " + x.shape.text() + " and filter " + w.shape.text());
+    MLKD_CHECK(is_stored(x.dtype), std::string("convolution: cannot compute in ") + name_of(x.dtype));
     const ConvolutionProblem problem{.direction = direction,
                                      .n = x.dim(0),
                                      .h = x.dim(1),
@@ -26,7 +28,12 @@ ConvolutionProblem convolution_problem(Direction direction, const Tensor& y, con
                                      .padding = convolution.padding,
                                      .bias = !epilogue.bias.empty(),
                                      .residual = !epilogue.residual.empty(),
-                                     .relu = epilogue.relu};
+                                     .relu = epilogue.relu,
+                                     .dtype = x.dtype};
+    y.require(problem.dtype);
+    w.require(problem.dtype);
+    if (problem.bias) epilogue.bias.require(problem.dtype);
+    if (problem.residual) epilogue.residual.require(problem.dtype);
     MLKD_CHECK(!problem.bias || epilogue.bias.shape == Shape{problem.k},
                "convolution: bias " + epilogue.bias.shape.text() + " should be " + Shape{problem.k}.text());
     MLKD_CHECK(!problem.residual || epilogue.residual.shape == y.shape,
@@ -55,8 +62,9 @@ MatmulProblem matmul_problem(const Tensor& c, const Tensor& a, Transpose transpo
 
 std::string ConvolutionProblem::text() const {
     constexpr std::array directions{"forward", "backward_data", "backward_filter"};
-    return fmt::format("{} x({}, {}, {}, {}) w({}, {}, {}, {}) stride {} padding {}{}{}{}", directions[static_cast<std::size_t>(direction)],
-                       n, h, w, c, k, r, s, c, stride, padding, bias ? " bias" : "", residual ? " residual" : "", relu ? " relu" : "");
+    return fmt::format("{} x({}, {}, {}, {}) w({}, {}, {}, {}) stride {} padding {}{}{}{}{}", directions[static_cast<std::size_t>(direction)],
+                       n, h, w, c, k, r, s, c, stride, padding, bias ? " bias" : "", residual ? " residual" : "", relu ? " relu" : "",
+                       dtype == DType::f32 ? "" : fmt::format(" {}", name_of(dtype)));
 }
 
 std::string MatmulProblem::text() const {

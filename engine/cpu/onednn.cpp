@@ -5,6 +5,7 @@
 
 #include <cstdlib>
 
+#include "engine/backend.h"
 #include "engine/error.h"
 
 namespace mlkd {
@@ -70,5 +71,7 @@ std::string instruction_set() {
             return "plain";
     }
 }
+
+bool cpu_has_bfloat16() { return instruction_set().starts_with("avx512_core"); }
 
 }  // namespace mlkd
