@@ -6,6 +6,7 @@
 #include <functional>
 
 #include "data/loader.h"
+#include "engine/elementwise.h"
 #include "engine/error.h"
 #include "losses/accuracy.h"
 
@@ -21,10 +22,13 @@ void for_each_batch(Backend& backend, StepArena& arena, Network& network, const 
     loader.start_epoch(0);
     while (const Batch* batch = loader.next()) {
         arena.begin(fmt::format("evaluate {} {}", network.name(), batch->size));
-        const Tensor images = arena.allocate("images", DType::f32, batch->images.shape);
+        const Tensor loaded = arena.allocate("images", DType::f32, batch->images.shape);
+        const DType type = network.precision();
+        const Tensor images = type == loaded.dtype ? loaded : arena.allocate("images rounded", type, loaded.shape);
         const Tensor target = arena.allocate("target", DType::i32, {batch->size});
-        backend.copy_from_host(images.data, batch->images.data, images.bytes());
+        backend.copy_from_host(loaded.data, batch->images.data, loaded.bytes());
         backend.copy_from_host(target.data, batch->labels.data(), target.bytes());
+        if (images.dtype != loaded.dtype) convert(backend.stream(), images, loaded);
         EvaluationPass pass{backend, arena};
         visit(network.evaluate(pass, images), target);
         arena.end();

@@ -8,6 +8,7 @@
 #include "apps/device.h"
 #include "apps/report.h"
 #include "data/load.h"
+#include "engine/elementwise.h"
 #include "engine/error.h"
 #include "engine/safetensors.h"
 #include "losses/accuracy.h"
@@ -61,7 +62,8 @@ Trainer::Trainer(Config config, const TrainOptions& options)
     fmt::print("data      {}: {} training and {} test images, {} classes\n", train_data_.name, train_data_.size(), test_data_.size(),
                train_data_.classes);
     const DistillationConfig losses = distillation_config(config_);
-    student_ = make_network(*backend_, config_.distiller.student, static_cast<int>(train_data_.classes), Role::trained);
+    student_ = make_network(*backend_, config_.distiller.student, static_cast<int>(train_data_.classes), Role::trained,
+                            network_type(config_.precision));
     student_->parameters().initialise(config_.solver.seed);
     fmt::print("{} {}: {} parameters, {:.1f} MFLOP an image forward\n", losses.method == Method::none ? "network  " : "student  ",
                student_->name(), student_->parameters().trainable_elements(), student_->flop_per_image() / 1e6);
@@ -69,7 +71,8 @@ Trainer::Trainer(Config config, const TrainOptions& options)
     step_.emplace(*backend_, arena_, *student_, teacher_.get(), losses,
                   SgdSettings{static_cast<float>(config_.solver.momentum), static_cast<float>(config_.solver.weight_decay)});
     const std::int64_t batch = config_.solver.batch_size, views = step_->views();
-    images_ = memory_.allocate("images", DType::f32, {views * batch, 32, 32, 3});
+    images_ = memory_.allocate("images", student_->precision(), {views * batch, 32, 32, 3});
+    loaded_ = images_.dtype == DType::f32 ? images_ : memory_.allocate("images f32", DType::f32, images_.shape);
     target_ = memory_.allocate("target", DType::i32, {batch});
     loader_.emplace(train_data_, LoaderOptions{.batch_size = batch,
                                                .views = static_cast<int>(views),
@@ -88,7 +91,7 @@ Trainer::Trainer(Config config, const TrainOptions& options)
 
 void Trainer::load_teacher() {
     const std::string& path = config_.distiller.teacher_checkpoint;
-    teacher_ = load_network(*backend_, path, config_.distiller.teacher, Role::frozen);
+    teacher_ = load_network(*backend_, path, config_.distiller.teacher, Role::frozen, network_type(config_.precision));
     require_same_classes(*teacher_, train_data_, fmt::format("teacher {}", path));
     teacher_->fold();
     const Evaluation accuracy = evaluate(*backend_, arena_, *teacher_, test_data_, config_.dataset.test.batch_size);
@@ -117,6 +120,9 @@ void Trainer::resume() {
     folder_.keep_metrics_up_to(progress_.epoch - 1);
     if (saved.threads != now.threads)
         fmt::print("resume    warning: the run used {} threads, now {}: sums may differ in their last bits\n", saved.threads, now.threads);
+    if (!saved.precision.empty() && saved.precision != now.precision)
+        fmt::print("resume    warning: the run computed in {}, now in {}: it goes on, but not as it would have\n", saved.precision,
+                   now.precision);
     if (progress_.epoch > config_.solver.epochs)
         fmt::print("resume    all {} epochs are done\n", config_.solver.epochs);
     else
@@ -125,7 +131,8 @@ void Trainer::resume() {
 
 CheckpointInfo Trainer::info(std::int64_t finished_epochs) const {
     return {student_->name(),      student_->classes(), train_data_.name,    train_data_.size(),
-            config_hash(config_), finished_epochs,     progress_.last_top1, backend_->threads()};
+            config_hash(config_), finished_epochs,     progress_.last_top1, backend_->threads(),
+            resolved_precision(config_.precision, *backend_)};
 }
 
 ExitCode Trainer::run() {
@@ -169,7 +176,9 @@ Trainer::EpochEnd Trainer::train_epoch() {
         const Batch* batch = loader_->next();
         if (batch == nullptr) break;
         const Tensor images = images_.slice(0, views * batch->size), target = target_.slice(0, batch->size);
-        backend_->copy_from_host(images.data, batch->images.data, images.bytes());
+        const Tensor loaded = loaded_.slice(0, images.dim(0));
+        backend_->copy_from_host(loaded.data, batch->images.data, loaded.bytes());
+        if (images.dtype != loaded.dtype) convert(backend_->stream(), images, loaded);
         backend_->copy_from_host(target.data, batch->labels.data(), target.bytes());
         step_->run(images, target);
         meter_.add(step_->losses(), batch->size);

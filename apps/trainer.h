@@ -59,6 +59,7 @@ private:
     std::optional<Loader> loader_;
     LossMeter meter_;
     Tensor images_, target_;  // (V·batch_size, 32, 32, 3), (batch_size): the step's input
+    Tensor loaded_;           // images_, or f32 images to be rounded to them
     Progress progress_;
     ProgressLine line_;
     SignalWatch signals_;

@@ -68,8 +68,8 @@ struct CpuOptions {
     std::string plan_file;                // remembers the timed choices, so that a rerun repeats bit for bit; "" for none
 };
 std::unique_ptr<Backend> make_cpu_backend(const CpuOptions& options = {});
-// Whether this processor can convolve in bfloat16: others throw Error.
-bool cpu_has_bfloat16();
+// Why this processor cannot convolve in bfloat16, and what to do, in one line; "" where it can.
+std::string cpu_bfloat16_obstacle();
 
 // How a GPU multiplies float32 numbers: fused multiply-adds in float32, or tensor cores after rounding both factors to TF32
 // (10 bits of mantissa; sums stay in float32).

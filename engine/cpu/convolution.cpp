@@ -83,8 +83,8 @@ void Convolutions::run(const ConvolutionProblem& problem, const ConvolutionOpera
 }
 
 std::unique_ptr<ConvolutionPlan> Convolutions::make_plan(const ConvolutionProblem& problem) {
-    if (problem.dtype == DType::bf16 && !cpu_has_bfloat16())
-        throw Error("precision bf16: this processor has no AVX-512 (oneDNN " + onednn_version() + " uses " + instruction_set() + "); use fp32");
+    if (problem.dtype == DType::bf16)
+        if (const std::string obstacle = cpu_bfloat16_obstacle(); !obstacle.empty()) throw Error(obstacle);
     if (policy_ == ConvolutionPolicy::automatic) return quickest_plan(problem);
     std::unique_ptr<ConvolutionPlan> plan;
     if (policy_ == ConvolutionPolicy::winograd) plan = ConvolutionPlan::make(onednn_, problem, ConvolutionMethod::winograd);

@@ -72,6 +72,10 @@ std::string instruction_set() {
     }
 }
 
-bool cpu_has_bfloat16() { return instruction_set().starts_with("avx512_core"); }
+std::string cpu_bfloat16_obstacle() {
+    const std::string used = instruction_set();
+    if (used.starts_with("avx512_core")) return "";
+    return fmt::format("precision bf16: this processor has no AVX-512 (oneDNN {} uses {}); use fp32", onednn_version(), used);
+}
 
 }  // namespace mlkd

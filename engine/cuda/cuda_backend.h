@@ -1,6 +1,6 @@
 #pragma once
 // The Backend of an NVIDIA GPU: cuDNN's graph API, cuBLAS, one stream of its own. One host thread at a time may use it.
-// Tensors are float32.
+// float64, the reference precision, is computed without tensor cores, and convolutions in it by plain loops.
 #include <string>
 
 #include "engine/backend.h"
@@ -36,6 +36,8 @@ public:
                 float beta) override;
 
 private:
+    void run(const ConvolutionProblem& problem, const ConvolutionOperands& operands);
+
     Cudnn cudnn_;
     Cublas cublas_;
     std::string description_;
