@@ -1,6 +1,6 @@
 #pragma once
 // The three directions of a convolution in double by plain loops, an element of the result at a time: the reference precision
-// of the CUDA backend, where cuDNN has no engines for (N, H, W, C). Correct, not quick.
+// of the CUDA backend. Correct, not quick.
 #include "engine/launch.h"
 #include "engine/problems.h"
 
