@@ -48,8 +48,9 @@ public:
     // --- convolution: x (N, H, W, C), w (K, R, S, C), y (N, P, Q, K); all f32, f64 or bf16, which sums in float32
     virtual void convolution_forward(const Tensor& y, const Tensor& x, const Tensor& w, const Convolution& convolution,
                                      const Epilogue& epilogue = {}) = 0;
-    virtual void convolution_backward_data(const Tensor& dL_dx, const Tensor& dL_dy, const Tensor& w,
-                                           const Convolution& convolution) = 0;
+    // accumulate: dL_dx += …; else what dL_dx held is not read.
+    virtual void convolution_backward_data(const Tensor& dL_dx, const Tensor& dL_dy, const Tensor& w, const Convolution& convolution,
+                                           bool accumulate = false) = 0;
     virtual void convolution_backward_filter(const Tensor& dL_dw, const Tensor& x, const Tensor& dL_dy,
                                              const Convolution& convolution) = 0;
 

@@ -10,7 +10,7 @@
 namespace mlkd {
 
 ConvolutionProblem convolution_problem(Direction direction, const Tensor& y, const Tensor& x, const Tensor& w,
-                                       const Convolution& convolution, const Epilogue& epilogue) {
+                                       const Convolution& convolution, const Epilogue& epilogue, bool accumulate) {
     const Shape expected = convolution_output_shape(x.shape, w.shape, convolution);
     MLKD_CHECK(y.shape == expected, "convolution: result " + y.shape.text() + " should be " + expected.text());
     MLKD_CHECK(x.elements() > 0 && w.elements() > 0,
@@ -29,7 +29,9 @@ ConvolutionProblem convolution_problem(Direction direction, const Tensor& y, con
                                      .bias = !epilogue.bias.empty(),
                                      .residual = !epilogue.residual.empty(),
                                      .relu = epilogue.relu,
-                                     .dtype = x.dtype};
+                                     .dtype = x.dtype,
+                                     .accumulate = accumulate};
+    MLKD_CHECK(!accumulate || direction == Direction::backward_data, "convolution: only a gradient of its input adds up");
     y.require(problem.dtype);
     w.require(problem.dtype);
     if (problem.bias) epilogue.bias.require(problem.dtype);
@@ -62,9 +64,9 @@ MatmulProblem matmul_problem(const Tensor& c, const Tensor& a, Transpose transpo
 
 std::string ConvolutionProblem::text() const {
     constexpr std::array directions{"forward", "backward_data", "backward_filter"};
-    return fmt::format("{} x({}, {}, {}, {}) w({}, {}, {}, {}) stride {} padding {}{}{}{}{}", directions[static_cast<std::size_t>(direction)],
+    return fmt::format("{} x({}, {}, {}, {}) w({}, {}, {}, {}) stride {} padding {}{}{}{}{}{}", directions[static_cast<std::size_t>(direction)],
                        n, h, w, c, k, r, s, c, stride, padding, bias ? " bias" : "", residual ? " residual" : "", relu ? " relu" : "",
-                       dtype == DType::f32 ? "" : fmt::format(" {}", name_of(dtype)));
+                       dtype == DType::f32 ? "" : fmt::format(" {}", name_of(dtype)), accumulate ? " accumulate" : "");
 }
 
 std::string MatmulProblem::text() const {

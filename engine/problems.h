@@ -19,6 +19,7 @@ struct ConvolutionProblem {
     int stride, padding;
     bool bias = false, residual = false, relu = false;
     DType dtype = DType::f32;  // of every tensor
+    bool accumulate = false;   // backward_data: adds to the result
 
     auto operator<=>(const ConvolutionProblem&) const = default;
     std::int64_t p() const { return (h + 2 * padding - r) / stride + 1; }
@@ -38,7 +39,7 @@ struct ConvolutionOperands {
 // Throw Error when the tensors do not fit together, are of several types, or hold nothing. In a backward pass the tensors are those that the
 // gradients belong to.
 ConvolutionProblem convolution_problem(Direction direction, const Tensor& y, const Tensor& x, const Tensor& w,
-                                       const Convolution& convolution, const Epilogue& epilogue = {});
+                                       const Convolution& convolution, const Epilogue& epilogue = {}, bool accumulate = false);
 
 // c = alpha · op(a) · op(b) + beta · c, row-major; op(a) (M, K), op(b) (K, N), c (M, N), each `batch` times.
 struct MatmulProblem {

@@ -133,12 +133,13 @@ bool ConvolutionPlan::build_backward_data(const ConvolutionProblem& problem, Con
                                                      extents.strides, extents.padding_before, extents.padding_after);
     const dnnl::convolution_backward_data::primitive_desc backward(desc, user_scratchpad(), onednn_.engine, hint, true);
     if (!backward) return false;
-    const memory dx = operand(role_x, backward.diff_src_desc()), w = operand(role_w, backward.weights_desc()),
-                 dy = operand(role_y, backward.diff_dst_desc());
+    // oneDNN cannot add to dL_dx itself; the reorder home can.
+    const memory dx = problem.accumulate ? temporary(backward.diff_src_desc()) : operand(role_x, backward.diff_src_desc());
+    const memory w = operand(role_w, backward.weights_desc()), dy = operand(role_y, backward.diff_dst_desc());
     if (!load(dy, role_y) || !load(w, role_w)) return false;
     add_step(dnnl::convolution_backward_data(backward), {{DNNL_ARG_DIFF_SRC, dx}, {DNNL_ARG_WEIGHTS, w}, {DNNL_ARG_DIFF_DST, dy}},
              backward.scratchpad_desc());
-    return store(role_x, dx);
+    return problem.accumulate ? add_reorder(dx, given_[role_x], true) : store(role_x, dx);
 }
 
 bool ConvolutionPlan::build_backward_filter(const ConvolutionProblem& problem, ConvolutionMethod method) {
@@ -175,8 +176,14 @@ bool ConvolutionPlan::load(const memory& to, Role from) { return to == given_[fr
 
 bool ConvolutionPlan::store(Role to, const memory& from) { return from == given_[to] || add_reorder(from, given_[to]); }
 
-bool ConvolutionPlan::add_reorder(const memory& from, const memory& to) {
-    const dnnl::reorder::primitive_desc desc(onednn_.engine, from.get_desc(), onednn_.engine, to.get_desc(), user_scratchpad(), true);
+bool ConvolutionPlan::add_reorder(const memory& from, const memory& to, bool sum) {
+    dnnl::primitive_attr attr = user_scratchpad();
+    if (sum) {
+        dnnl::post_ops post_ops;
+        post_ops.append_sum();
+        attr.set_post_ops(post_ops);
+    }
+    const dnnl::reorder::primitive_desc desc(onednn_.engine, from.get_desc(), onednn_.engine, to.get_desc(), attr, true);
     if (!desc) return false;
     add_step(dnnl::reorder(desc), {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}}, desc.scratchpad_desc());
     return true;

@@ -79,8 +79,9 @@ void CpuBackend::convolution_forward(const Tensor& y, const Tensor& x, const Ten
                       {.x = x.data, .w = w.data, .y = y.data, .bias = epilogue.bias.data, .residual = epilogue.residual.data});
 }
 
-void CpuBackend::convolution_backward_data(const Tensor& dL_dx, const Tensor& dL_dy, const Tensor& w, const Convolution& convolution) {
-    const ConvolutionProblem problem = convolution_problem(Direction::backward_data, dL_dy, dL_dx, w, convolution);
+void CpuBackend::convolution_backward_data(const Tensor& dL_dx, const Tensor& dL_dy, const Tensor& w, const Convolution& convolution,
+                                           bool accumulate) {
+    const ConvolutionProblem problem = convolution_problem(Direction::backward_data, dL_dy, dL_dx, w, convolution, {}, accumulate);
     if (dL_dy.dtype == DType::f64)
         return reference::convolution_backward_data(dL_dx.as<double>(), dL_dy.as<double>(), w.as<double>(), problem);
     convolutions_.run(problem, {.x = dL_dx.data, .w = w.data, .y = dL_dy.data});

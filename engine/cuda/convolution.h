@@ -33,7 +33,7 @@ public:
 private:
     EngineRules rules_for(const ConvolutionProblem& problem) const;
     std::unique_ptr<ConvolutionPlan> make_plan(const ConvolutionProblem& problem, const ConvolutionOperands& operands);
-    // Times every engine that cuDNN proposes on the operands themselves: the result is overwritten anyway.
+    // Times every engine that cuDNN proposes on these operands: the result is overwritten.
     std::unique_ptr<ConvolutionPlan> quickest_plan(const ConvolutionGraph& graph, const std::string& key, const EngineRules& rules,
                                                    const ConvolutionOperands& operands);
 

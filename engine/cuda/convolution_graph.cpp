@@ -99,7 +99,7 @@ void ConvolutionGraph::add_convolution(const ConvolutionProblem& p, const Descri
     operation.set_descriptor(attributes.w, tensor(id_w, p.k, p.c, p.r, p.s));
     operation.set_descriptor(attributes.y, y);
     operation.set(attributes.alpha, 1.0f);
-    operation.set(attributes.beta, 0.0f);
+    operation.set(attributes.beta, p.accumulate ? 1.0f : 0.0f);
     operation.finalize("convolution operation");
 }
 

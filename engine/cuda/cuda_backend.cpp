@@ -71,8 +71,10 @@ void CudaBackend::convolution_forward(const Tensor& y, const Tensor& x, const Te
         {.x = x.data, .w = w.data, .y = y.data, .bias = epilogue.bias.data, .residual = epilogue.residual.data});
 }
 
-void CudaBackend::convolution_backward_data(const Tensor& dL_dx, const Tensor& dL_dy, const Tensor& w, const Convolution& convolution) {
-    run(convolution_problem(Direction::backward_data, dL_dy, dL_dx, w, convolution), {.x = dL_dx.data, .w = w.data, .y = dL_dy.data});
+void CudaBackend::convolution_backward_data(const Tensor& dL_dx, const Tensor& dL_dy, const Tensor& w, const Convolution& convolution,
+                                            bool accumulate) {
+    run(convolution_problem(Direction::backward_data, dL_dy, dL_dx, w, convolution, {}, accumulate),
+        {.x = dL_dx.data, .w = w.data, .y = dL_dy.data});
 }
 
 void CudaBackend::convolution_backward_filter(const Tensor& dL_dw, const Tensor& x, const Tensor& dL_dy, const Convolution& convolution) {

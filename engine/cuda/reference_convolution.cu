@@ -58,6 +58,7 @@ struct Forward {
 struct BackwardData {
     double* dL_dx;
     const double *dL_dy, *weights;
+    bool accumulate;
     Extents e;
 
     MLKD_HD void operator()(std::int64_t index) const {
@@ -71,7 +72,7 @@ struct BackwardData {
                 for (std::int64_t filter = 0; filter < e.k; ++filter)
                     sum += dL_dy[at + filter] * weights[((filter * e.r + i) * e.s + j) * e.c + channel];
             }
-        dL_dx[index] = sum;
+        dL_dx[index] = accumulate ? dL_dx[index] + sum : sum;
     }
 };
 
@@ -103,7 +104,7 @@ void reference_convolution(const Stream& stream, const ConvolutionProblem& probl
             return for_each_index(stream, e.n * e.p * e.q * e.k,
                                   Forward{y, x, w, at(operands.bias), at(operands.residual), problem.relu, e});
         case Direction::backward_data:
-            return for_each_index(stream, e.n * e.h * e.w * e.c, BackwardData{x, y, w, e});
+            return for_each_index(stream, e.n * e.h * e.w * e.c, BackwardData{x, y, w, problem.accumulate, e});
         case Direction::backward_filter:
             return for_each_index(stream, e.k * e.r * e.s * e.c, BackwardFilter{w, x, y, e});
     }

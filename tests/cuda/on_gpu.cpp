@@ -85,7 +85,14 @@ template <class T> void check_convolutions(Backend& backend, double tolerance) {
         }
         OnGpu gdx(backend, dL_dx), gdw(backend, dL_dw);
         backend.convolution_backward_data(gdx.tensor(), gdy.tensor(), gw.tensor(), c.convolution);
-        CHECK(relative_difference(gdx.fetched(), naive.backward_data(dL_dy_values.data(), w_values.data())) < tolerance);
+        Values expected = naive.backward_data(dL_dy_values.data(), w_values.data());
+        CHECK(relative_difference(gdx.fetched(), expected) < tolerance);
+        BufferOf<T> sum(c.x);
+        sum.fill_random(6);
+        for (std::size_t i = 0; i < expected.size(); ++i) expected[i] += double{sum[static_cast<std::int64_t>(i)]};
+        OnGpu gsum(backend, sum);  // timing at the first call must not add
+        backend.convolution_backward_data(gsum.tensor(), gdy.tensor(), gw.tensor(), c.convolution, true);
+        CHECK(relative_difference(gsum.fetched(), expected) < tolerance);
         backend.convolution_backward_filter(gdw.tensor(), gx.tensor(), gdy.tensor(), c.convolution);
         CHECK(relative_difference(gdw.fetched(), naive.backward_filter(x_values.data(), dL_dy_values.data())) < tolerance);
     }

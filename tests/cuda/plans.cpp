@@ -68,6 +68,7 @@ TEST_CASE("every convolution of the recipes has a plan for sm_90") {
     REQUIRE(count(Direction::forward, true) >= 15);
     REQUIRE(count(Direction::backward_data, false) >= 15);
     REQUIRE(count(Direction::backward_filter, false) >= 15);
+    REQUIRE(std::count_if(problems.begin(), problems.end(), [](const ConvolutionProblem& p) { return p.accumulate; }) >= 10);
 
     struct Precision {
         const char* name;

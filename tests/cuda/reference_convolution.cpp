@@ -29,8 +29,9 @@ TEST_CASE("reference convolution on a stream: all three directions and the epilo
         const NaiveConvolution naive(c.x, c.w, c.convolution);
         BufferOf<double> x(c.x), w(c.w), dL_dy(naive.y), bias({c.w[0]}), residual(naive.y), y(naive.y), z(naive.y), dL_dx(c.x), dL_dw(c.w);
         x.fill_random(1), w.fill_random(2), dL_dy.fill_random(3), bias.fill_random(4), residual.fill_random(5);
-        const auto run = [&](Direction way, const Tensor& output, const Tensor& input, const Tensor& filter, const Epilogue& epilogue) {
-            cuda::reference_convolution({}, convolution_problem(way, output, input, filter, c.convolution, epilogue),
+        const auto run = [&](Direction way, const Tensor& output, const Tensor& input, const Tensor& filter, const Epilogue& epilogue,
+                             bool accumulate = false) {
+            cuda::reference_convolution({}, convolution_problem(way, output, input, filter, c.convolution, epilogue, accumulate),
                                         {input.data, filter.data, output.data, epilogue.bias.data, epilogue.residual.data});
         };
         run(Direction::forward, y.tensor(), x.tensor(), w.tensor(), {});
@@ -44,7 +45,11 @@ TEST_CASE("reference convolution on a stream: all three directions and the epilo
             expected[i] = std::fmax(0.0, expected[i] + bias[at % c.w[0]] + residual[at]);
         }
         CHECK(relative_difference(z, expected) < 1e-13);
-        CHECK(relative_difference(dL_dx, naive.backward_data(dL_dy.data(), w.data())) < 1e-13);
+        expected = naive.backward_data(dL_dy.data(), w.data());
+        CHECK(relative_difference(dL_dx, expected) < 1e-13);
+        for (double& value : expected) value *= 2;
+        run(Direction::backward_data, dL_dy.tensor(), dL_dx.tensor(), w.tensor(), {}, true);
+        CHECK(relative_difference(dL_dx, expected) < 1e-13);
         CHECK(relative_difference(dL_dw, naive.backward_filter(x.data(), dL_dy.data())) < 1e-13);
     }
 }
