@@ -21,11 +21,12 @@ namespace {
 
 std::vector<BenchCase> selected_cases(const BenchOptions& options, Backend& backend) {
     std::vector<BenchCase> cases;
-    add_step_cases(cases);
+    const DType precision = network_type(options.device.precision);
+    add_step_cases(cases, precision);
     add_loss_cases(cases);
     add_kernel_cases(cases);
     add_view_cases(cases);
-    add_convolution_cases(cases, backend);
+    add_convolution_cases(cases, backend, precision);
     try {
         const std::regex filter(options.filter);
         std::erase_if(cases, [&](const BenchCase& one) { return !std::regex_search(one.name, filter); });
@@ -145,11 +146,13 @@ void run_bench(const BenchOptions& options) {
     const auto backend = make_backend(options.device);
     const std::vector<BenchCase> cases = selected_cases(options, *backend);
     const MachinePeaks peaks = measure_peaks(*backend);
-    fmt::print("{}\npeaks measured now: {:.0f} GFLOP/s ({}), {:.1f} GB/s\n", backend->description(), peaks.flop_per_second / 1e9,
-               peaks.source, peaks.bytes_per_second / 1e9);
+    fmt::print("{}, networks and convolutions in {}\npeaks measured now: {:.0f} GFLOP/s ({}), {:.1f} GB/s\n", backend->description(),
+               resolved_precision(options.device.precision, *backend), peaks.flop_per_second / 1e9, peaks.source,
+               peaks.bytes_per_second / 1e9);
 
     initialize_library(options);
     benchmark::AddCustomContext("device", backend->description());
+    benchmark::AddCustomContext("precision", resolved_precision(options.device.precision, *backend));
     benchmark::AddCustomContext("peak_gflop_per_second", fmt::format("{}", peaks.flop_per_second / 1e9));
     benchmark::AddCustomContext("peak_gb_per_second", fmt::format("{}", peaks.bytes_per_second / 1e9));
     benchmark::ClearRegisteredBenchmarks();

@@ -9,6 +9,7 @@
 
 #include "engine/arena.h"
 #include "engine/backend.h"
+#include "engine/dispatch.h"
 #include "engine/philox.h"
 
 namespace mlkd {
@@ -27,11 +28,12 @@ struct BenchCase {
     std::function<BenchWork(Backend& backend)> prepare;
 };
 
-void add_step_cases(std::vector<BenchCase>& cases);
+// precision: of the networks, f32 or bf16.
+void add_step_cases(std::vector<BenchCase>& cases, DType precision);
 void add_loss_cases(std::vector<BenchCase>& cases);
 void add_kernel_cases(std::vector<BenchCase>& cases);
 void add_view_cases(std::vector<BenchCase>& cases);
-void add_convolution_cases(std::vector<BenchCase>& cases, Backend& backend);
+void add_convolution_cases(std::vector<BenchCase>& cases, Backend& backend, DType precision);
 
 // Tensors of one benchmark on the device, filled with random numbers that depend on the order of the calls alone.
 class BenchTensors {
@@ -41,12 +43,14 @@ public:
     Tensor zeros(const Shape& shape, DType dtype = DType::f32) { return arena_.allocate("bench", dtype, shape); }
 
     // Uniform in [low, high).
-    Tensor uniform(const Shape& shape, float low = -1, float high = 1) {
-        std::vector<float> values(static_cast<std::size_t>(shape.elements()));
+    Tensor uniform(const Shape& shape, float low = -1, float high = 1, DType dtype = DType::f32) {
+        const Tensor tensor = zeros(shape, dtype);
         RandomSequence random = next();
-        for (float& value : values) value = low + (high - low) * random.uniform();
-        const Tensor tensor = zeros(shape);
-        backend_.copy_from_host(tensor.data, values.data(), tensor.bytes());
+        with_stored_type(dtype, [&](auto zero) {
+            std::vector<decltype(zero)> values(static_cast<std::size_t>(shape.elements()));
+            for (auto& value : values) value = static_cast<decltype(zero)>(low + (high - low) * random.uniform());
+            backend_.copy_from_host(tensor.data, values.data(), tensor.bytes());
+        });
         return tensor;
     }
 

@@ -24,12 +24,12 @@ const char* name_of(Pass pass) {
     }
 }
 
-BenchWork prepare(Backend& backend, const ConvolutionSite& site, Pass pass) {
+BenchWork prepare(Backend& backend, const ConvolutionSite& site, Pass pass, DType precision) {
     auto tensors = std::make_shared<BenchTensors>(backend);
     const Convolution convolution{site.stride, site.filter / 2};
-    const Tensor x = tensors->uniform({batch, site.extent, site.extent, site.in});
-    const Tensor w = tensors->uniform({site.out, site.filter, site.filter, site.in});
-    const Tensor y = tensors->uniform(convolution_output_shape(x.shape, w.shape, convolution));
+    const Tensor x = tensors->uniform({batch, site.extent, site.extent, site.in}, -1, 1, precision);
+    const Tensor w = tensors->uniform({site.out, site.filter, site.filter, site.in}, -1, 1, precision);
+    const Tensor y = tensors->uniform(convolution_output_shape(x.shape, w.shape, convolution), -1, 1, precision);
     BenchWork work;
     work.flop = batch * site.flop_per_image();
     work.bytes = static_cast<double>(x.bytes() + w.bytes() + y.bytes());
@@ -44,7 +44,7 @@ BenchWork prepare(Backend& backend, const ConvolutionSite& site, Pass pass) {
 
 }  // namespace
 
-void add_convolution_cases(std::vector<BenchCase>& cases, Backend& backend) {
+void add_convolution_cases(std::vector<BenchCase>& cases, Backend& backend, DType precision) {
     std::set<std::array<int, 5>> seen;
     for (const char* network_name : {"resnet20", "resnet8x4", "resnet32x4"}) {
         const auto network = make_network(backend, network_name, 100, Role::frozen);
@@ -54,7 +54,7 @@ void add_convolution_cases(std::vector<BenchCase>& cases, Backend& backend) {
                 const bool of_images = &site == &network->convolutions().front();
                 if (of_images && pass == Pass::backward_data) continue;  // images need no gradient
                 cases.push_back({fmt::format("conv/{}/{}/{}", network_name, site.name, name_of(pass)),
-                                 [site, pass](Backend& device) { return prepare(device, site, pass); }});
+                                 [site, pass, precision](Backend& device) { return prepare(device, site, pass, precision); }});
             }
         }
     }

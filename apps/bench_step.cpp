@@ -18,17 +18,18 @@ double training_flop_per_image(const Network& network) {
 }
 
 struct TrainingState {
-    TrainingState(Backend& backend, const std::string& student_name, const std::string& teacher_name, const DistillationConfig& losses)
-        : arena(backend), tensors(backend), student(make_network(backend, student_name, classes, Role::trained)) {
+    TrainingState(Backend& backend, DType precision, const std::string& student_name, const std::string& teacher_name,
+                  const DistillationConfig& losses)
+        : arena(backend), tensors(backend), student(make_network(backend, student_name, classes, Role::trained, precision)) {
         student->parameters().initialise(1);
         if (!teacher_name.empty()) {
-            teacher = make_network(backend, teacher_name, classes, Role::frozen);
+            teacher = make_network(backend, teacher_name, classes, Role::frozen, precision);
             teacher->parameters().initialise(2);
             teacher->fold();
         }
         step = std::make_unique<TrainingStep>(backend, arena, *student, teacher.get(), losses, SgdSettings{});
         step->set_learning_rate(0.01);
-        images = tensors.uniform({step->views() * batch, 32, 32, 3}, -2, 2);
+        images = tensors.uniform({step->views() * batch, 32, 32, 3}, -2, 2, precision);
         target = tensors.labels(batch, classes);
     }
 
@@ -39,15 +40,16 @@ struct TrainingState {
     Tensor images, target;
 };
 
-BenchWork prepare_training(Backend& backend, const std::string& student, const std::string& teacher, const DistillationConfig& losses) {
-    auto state = std::make_shared<TrainingState>(backend, student, teacher, losses);
+BenchWork prepare_training(Backend& backend, DType precision, const std::string& student, const std::string& teacher,
+                           const DistillationConfig& losses) {
+    auto state = std::make_shared<TrainingState>(backend, precision, student, teacher, losses);
     const auto images = static_cast<double>(state->step->views() * batch);
     double flop = training_flop_per_image(*state->student);
     if (state->teacher != nullptr) flop += state->teacher->flop_per_image();
     return {.run = [state] { state->step->run(state->images, state->target); }, .flop = images * flop, .images = images};
 }
 
-BenchWork prepare_evaluation(Backend& backend, const std::string& name) {
+BenchWork prepare_evaluation(Backend& backend, DType precision, const std::string& name) {
     struct State {
         explicit State(Backend& device) : arena(device), tensors(device) {}
         StepArena arena;
@@ -55,10 +57,10 @@ BenchWork prepare_evaluation(Backend& backend, const std::string& name) {
         std::unique_ptr<Network> network;
     };
     auto state = std::make_shared<State>(backend);
-    state->network = make_network(backend, name, classes, Role::frozen);
+    state->network = make_network(backend, name, classes, Role::frozen, precision);
     state->network->parameters().initialise(1);
     state->network->fold();
-    const Tensor images = state->tensors.uniform({batch, 32, 32, 3}, -2, 2), target = state->tensors.labels(batch, classes);
+    const Tensor images = state->tensors.uniform({batch, 32, 32, 3}, -2, 2, precision), target = state->tensors.labels(batch, classes);
     const Tensor counters = state->tensors.zeros({accuracy_counter_count}, DType::f64);
     const auto run = [&backend, state, images, target, counters] {
         state->arena.begin("evaluate");
@@ -71,11 +73,14 @@ BenchWork prepare_evaluation(Backend& backend, const std::string& name) {
 
 }  // namespace
 
-void add_step_cases(std::vector<BenchCase>& cases) {
+void add_step_cases(std::vector<BenchCase>& cases, DType precision) {
+    const auto training = [precision](const std::string& student, const std::string& teacher, const DistillationConfig& losses) {
+        return [=](Backend& backend) { return prepare_training(backend, precision, student, teacher, losses); };
+    };
     for (const char* name : {"resnet20", "resnet8x4"}) {
-        cases.push_back({fmt::format("step/train/{}/{}", name, batch),
-                         [name](Backend& backend) { return prepare_training(backend, name, "", DistillationConfig{}); }});
-        cases.push_back({fmt::format("step/evaluate/{}/{}", name, batch), [name](Backend& backend) { return prepare_evaluation(backend, name); }});
+        cases.push_back({fmt::format("step/train/{}/{}", name, batch), training(name, "", {})});
+        cases.push_back({fmt::format("step/evaluate/{}/{}", name, batch),
+                         [name, precision](Backend& backend) { return prepare_evaluation(backend, precision, name); }});
     }
     for (const Method method : {Method::mlkd, Method::mlkd_official}) {
         DistillationConfig losses;
@@ -84,7 +89,7 @@ void add_step_cases(std::vector<BenchCase>& cases) {
         losses.ce_weight = 0.1f;
         losses.kd_weight = 0.9f;
         cases.push_back({fmt::format("step/{}/resnet32x4_resnet8x4/{}", method == Method::mlkd ? "mlkd" : "mlkd_official", batch),
-                         [losses](Backend& backend) { return prepare_training(backend, "resnet8x4", "resnet32x4", losses); }});
+                         training("resnet8x4", "resnet32x4", losses)});
     }
 }
 

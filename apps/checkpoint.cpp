@@ -56,7 +56,8 @@ SafetensorsFile weights_file(const Network& network, const CheckpointInfo& info)
                      {"train_images", std::to_string(info.train_images)},
                      {"config_hash", info.config_hash},
                      {"epoch", std::to_string(info.epoch)},
-                     {"threads", std::to_string(info.threads)}};
+                     {"threads", std::to_string(info.threads)},
+                     {"precision", info.precision}};
     if (info.top1 >= 0) file.metadata["test_top1"] = fmt::format("{}", info.top1);
     return file;
 }
@@ -115,6 +116,7 @@ CheckpointInfo checkpoint_info(const SafetensorsFile& file) {
     info.epoch = number<std::int64_t>(file, "epoch", 0);
     info.top1 = number(file, "test_top1", -1.0);
     info.threads = number(file, "threads", 0);
+    info.precision = text(file, "precision");
     return info;
 }
 
@@ -130,7 +132,8 @@ void load_weights(Network& network, const SafetensorsFile& file, const std::stri
     network.parameters().set_state(state, path);
 }
 
-std::unique_ptr<Network> load_network(Backend& backend, const std::string& path, const std::string& model, Role role) {
+std::unique_ptr<Network> load_network(Backend& backend, const std::string& path, const std::string& model, Role role,
+                                      DType precision) {
     const SafetensorsFile file = read_safetensors(path);
     CheckpointInfo info = checkpoint_info(file);
     if (!model.empty()) info.model = model;
@@ -144,7 +147,7 @@ std::unique_ptr<Network> load_network(Backend& backend, const std::string& path,
     if (info.classes != 0 && info.classes != classes)
         throw Error(fmt::format("{}: says {} classes, but its 'fc.bias' has {} elements: damaged", path, info.classes, classes));
     info.classes = static_cast<int>(classes);
-    auto network = make_network(backend, info.model, info.classes, role);
+    auto network = make_network(backend, info.model, info.classes, role, precision);
     load_weights(*network, file, path);
     return network;
 }

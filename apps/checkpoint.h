@@ -34,6 +34,7 @@ struct CheckpointInfo {
     std::int64_t epoch = 0;   // finished epochs
     double top1 = -1;         // percent on the test set after that epoch
     int threads = 0;
+    std::string precision;    // fp32, tf32 or bf16, in which the run computed
 };
 
 void save_weights(const std::string& path, const Network& network, const CheckpointInfo& info);
@@ -47,7 +48,8 @@ CheckpointInfo checkpoint_info(const SafetensorsFile& file);
 // Sets a network's parameters and statistics from a weights file or a full checkpoint. Errors name `path`.
 void load_weights(Network& network, const SafetensorsFile& file, const std::string& path);
 // The network that a checkpoint holds: model and classes come from its metadata, or from `model` where it is not empty.
-std::unique_ptr<Network> load_network(Backend& backend, const std::string& path, const std::string& model, Role role);
+std::unique_ptr<Network> load_network(Backend& backend, const std::string& path, const std::string& model, Role role,
+                                      DType precision = DType::f32);
 // Sets network, momenta and progress from a full checkpoint.
 Progress load_checkpoint(Network& network, const SafetensorsFile& file, const std::string& path);
 

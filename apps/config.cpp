@@ -190,6 +190,7 @@ std::string config_hash(const Config& config) {
     const auto matters = [&](const std::string& key) {
         if (key.starts_with("solver.") || key == "distiller.type" || key == "distiller.student") return true;
         if (key == "dataset.type" || key == "dataset.train_images" || key == "dataset.test.batch_size") return true;
+        if (key == "precision") return config.precision == "bf16";
         if (key.starts_with("distiller.teacher")) return method != Method::none;
         if (key.starts_with("kd.")) return method == Method::kd;
         if (key.starts_with("mlkd.")) return method == Method::mlkd || method == Method::mlkd_official;

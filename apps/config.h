@@ -75,7 +75,7 @@ struct Config {
 
     std::string device = "auto";
     int threads = 0;     // 0: OMP_NUM_THREADS, else all cores
-    std::string precision = "tf32";  // of convolutions on a GPU; a CPU computes them in fp32
+    std::string precision = "auto";  // see DeviceOptions
     bool graph = true;               // on a GPU, a step as one CUDA graph; the same bits without
     bool nondeterministic = false;   // on a GPU, also convolutions whose last bits change from run to run
     std::string output;  // the run's folder; empty: see output_folder()
@@ -91,8 +91,8 @@ Config load_config(const std::string& path, const std::vector<std::string>& over
 nlohmann::ordered_json to_json(const Config& config);
 
 // 16 hexadecimal digits that change with whatever determines the numbers of a run, and with nothing else: not with
-// experiment, log, the device with its precision and threads, output, where the data lie, nor with the settings of a method
-// that is not in use.
+// experiment, log, the device and threads, fp32 in place of tf32, output, where the data lie, nor with the settings of a
+// method that is not in use. The precision bf16 is another run.
 std::string config_hash(const Config& config);
 
 // The part that the loss reads: the section of distiller.type.

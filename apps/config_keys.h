@@ -45,7 +45,9 @@ inline constexpr Rule<std::string> device{"auto, cpu, cuda or cuda:N", [](const 
                                                                     v.find_first_not_of("0123456789", 5) == std::string::npos;
                                               return numbered || is_one_of(v, {"auto", "cpu", "cuda"});
                                           }};
-inline constexpr Rule<std::string> precision{"fp32 or tf32", [](const std::string& v) { return is_one_of(v, {"fp32", "tf32"}); }};
+inline constexpr Rule<std::string> precision{"auto, fp32, tf32 or bf16", [](const std::string& v) {
+                                                 return is_one_of(v, {"auto", "fp32", "tf32", "bf16"});
+                                             }};
 inline constexpr Rule<bool> flag{"true or false", [](const bool&) { return true; }};
 inline constexpr Rule<Method> method{"", [](const Method&) { return true; }};
 inline constexpr Rule<Divergence> divergence{"", [](const Divergence&) { return true; }};

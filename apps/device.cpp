@@ -17,10 +17,10 @@ std::optional<CudaOptions> cuda_options(const DeviceOptions& options) {
     CudaOptions cuda;
     cuda.plan_file = options.plan_file;
     cuda.nondeterministic = options.nondeterministic;
-    if (options.precision == "fp32")
-        cuda.convolutions = MathMode::fp32;
-    else if (options.precision != "tf32")
-        throw UsageError(fmt::format("unknown precision '{}': fp32 or tf32", options.precision));
+    const std::string& precision = options.precision;
+    if (precision != "auto" && precision != "fp32" && precision != "tf32" && precision != "bf16")
+        throw UsageError(fmt::format("unknown precision '{}': auto, fp32, tf32 or bf16", precision));
+    cuda.convolutions = precision == "fp32" ? MathMode::fp32 : MathMode::tf32;
     if (options.device == "cpu") return std::nullopt;
     if (options.device == "cuda" || options.device == "auto") return cuda;
     constexpr std::string_view prefix = "cuda:";
@@ -41,6 +41,12 @@ std::unique_ptr<Backend> make_backend(const DeviceOptions& options) {
         if (auto backend = make_cuda_backend(*cuda, why)) return backend;
         if (options.device != "auto") throw Error(fmt::format("--device {}: {}", options.device, why));
     }
+    if (options.precision == "tf32") {
+        if (options.device == "cpu") throw UsageError("--precision tf32 is a GPU's; use fp32, bf16 or auto");
+        fmt::print(stderr, "precision tf32 is a GPU's: the CPU computes in fp32\n");
+    }
+    if (options.precision == "bf16")
+        if (const std::string obstacle = cpu_bfloat16_obstacle(); !obstacle.empty()) throw Error(obstacle);
     auto backend = make_cpu_backend({options.threads, options.convolution, options.plan_file});
     // Many more than there are cores are a slip of the pen, and OpenMP crashes where their stacks do not fit.
     constexpr int most_threads = 1024;
@@ -49,5 +55,13 @@ std::unique_ptr<Backend> make_backend(const DeviceOptions& options) {
                                      most_threads));
     return backend;
 }
+
+std::string resolved_precision(const std::string& precision, const Backend& backend) {
+    if (precision == "bf16") return precision;
+    if (backend.stream().device == DeviceKind::cpu) return "fp32";
+    return precision == "auto" ? "tf32" : precision;
+}
+
+DType network_type(const std::string& precision) { return precision == "bf16" ? DType::bf16 : DType::f32; }
 
 }  // namespace mlkd

@@ -12,11 +12,18 @@ struct DeviceOptions {
     int threads = 0;                   // CPU threads; 0: OMP_NUM_THREADS, else all cores
     std::string convolution = "auto";  // see CpuOptions
     std::string plan_file;             // see CpuOptions
-    std::string precision = "tf32";    // fp32 | tf32: of convolutions on a GPU; a CPU computes them in fp32
+    std::string precision = "auto";    // fp32 | tf32, on a GPU alone | bf16 | auto: tf32 on a GPU, fp32 on a CPU
     bool nondeterministic = false;     // see CudaOptions
 };
 
-// Throws UsageError for an unknown device, Error with the reason when a demanded GPU is not usable.
+// Throws UsageError for an unknown device or precision and for tf32 on a CPU, Error with the reason when a demanded GPU is
+// not usable, or the CPU cannot compute in bf16. Where `auto` falls back on the CPU, tf32 becomes fp32 with a line on
+// standard error.
 std::unique_ptr<Backend> make_backend(const DeviceOptions& options);
+
+// The precision that `precision` means on a backend that make_backend made with it: fp32, tf32 or bf16.
+std::string resolved_precision(const std::string& precision, const Backend& backend);
+// The type that networks take under a precision: bf16, or f32.
+DType network_type(const std::string& precision);
 
 }  // namespace mlkd

@@ -61,7 +61,8 @@ Trainer::Trainer(Config config, const TrainOptions& options)
     fmt::print("data      {}: {} training and {} test images, {} classes\n", train_data_.name, train_data_.size(), test_data_.size(),
                train_data_.classes);
     const DistillationConfig losses = distillation_config(config_);
-    student_ = make_network(*backend_, config_.distiller.student, static_cast<int>(train_data_.classes), Role::trained);
+    student_ = make_network(*backend_, config_.distiller.student, static_cast<int>(train_data_.classes), Role::trained,
+                            network_type(config_.precision));
     student_->parameters().initialise(config_.solver.seed);
     fmt::print("{} {}: {} parameters, {:.1f} MFLOP an image forward\n", losses.method == Method::none ? "network  " : "student  ",
                student_->name(), student_->parameters().trainable_elements(), student_->flop_per_image() / 1e6);
@@ -90,7 +91,7 @@ Trainer::Trainer(Config config, const TrainOptions& options)
 
 void Trainer::load_teacher() {
     const std::string& path = config_.distiller.teacher_checkpoint;
-    teacher_ = load_network(*backend_, path, config_.distiller.teacher, Role::frozen);
+    teacher_ = load_network(*backend_, path, config_.distiller.teacher, Role::frozen, network_type(config_.precision));
     require_same_classes(*teacher_, train_data_, fmt::format("teacher {}", path));
     teacher_->fold();
     const Evaluation accuracy = evaluate(*backend_, arena_, *teacher_, test_data_, config_.dataset.test.batch_size);
@@ -119,6 +120,9 @@ void Trainer::resume() {
     folder_.keep_metrics_up_to(progress_.epoch - 1);
     if (saved.threads != now.threads)
         fmt::print("resume    warning: the run used {} threads, now {}: sums may differ in their last bits\n", saved.threads, now.threads);
+    if (!saved.precision.empty() && saved.precision != now.precision)
+        fmt::print("resume    warning: the run computed in {}, now in {}: it goes on, but not as it would have\n", saved.precision,
+                   now.precision);
     if (progress_.epoch > config_.solver.epochs)
         fmt::print("resume    all {} epochs are done\n", config_.solver.epochs);
     else
@@ -127,7 +131,8 @@ void Trainer::resume() {
 
 CheckpointInfo Trainer::info(std::int64_t finished_epochs) const {
     return {student_->name(),      student_->classes(), train_data_.name,    train_data_.size(),
-            config_hash(config_), finished_epochs,     progress_.last_top1, backend_->threads()};
+            config_hash(config_), finished_epochs,     progress_.last_top1, backend_->threads(),
+            resolved_precision(config_.precision, *backend_)};
 }
 
 ExitCode Trainer::run() {

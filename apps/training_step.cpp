@@ -19,7 +19,7 @@ TrainingStep::TrainingStep(Backend& backend, StepArena& arena, Network& student,
       loss_(backend, losses),
       sgd_(sgd),
       memory_(backend),
-      lr_(memory_.allocate("learning rate", student.precision(), {1})),
+      lr_(memory_.allocate("learning rate", student.parameters().values().dtype, {1})),
       losses_(memory_.allocate("losses", DType::f32, {5})),
       counters_(memory_.allocate("accuracy", DType::f64, {accuracy_counter_count})),
       tape_(backend, arena) {
@@ -49,7 +49,7 @@ void TrainingStep::count() { student_.parameters().batches_tracked += views(); }
 void TrainingStep::enqueue(const Tensor& images, const Tensor& target) {
     enqueue_without_update(images, target);
     ParameterStore& parameters = student_.parameters();
-    sgd_step(backend_.stream(), parameters.values(), parameters.momenta(), parameters.gradients(), lr_, sgd_);
+    sgd_step(backend_.stream(), parameters.values(), parameters.momenta(), parameters.gradients(), lr_, sgd_, parameters.rounded());
 }
 
 void TrainingStep::enqueue_without_update(const Tensor& images, const Tensor& target) {

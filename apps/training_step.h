@@ -32,7 +32,7 @@ public:
     const Tensor& losses() const { return losses_; }
     // Since they were zeroed: correct top-1 and top-5 and summed cross entropy of the weak view (3) f64, see AccuracyCounter.
     const Tensor& counters() const { return counters_; }
-    // Of the last step: the student's logits (V·B, classes) in its precision, valid until the arena's next step.
+    // Of the last step: the student's logits (V·B, classes), see Network::forward; valid until the arena's next step.
     const Tensor& logits() const { return logits_; }
 
     int views() const { return mlkd::views(method_); }
@@ -50,7 +50,7 @@ private:
     DistillationLoss loss_;
     SgdSettings sgd_;
     PersistentArena memory_;
-    Tensor lr_;        // (1) of the student's precision
+    Tensor lr_;        // (1) of the type of the student's master values
     Tensor losses_;    // (5)
     Tensor counters_;  // (3)
     Tape tape_;

@@ -2,7 +2,7 @@
 // What a vendor library does best, and memory: the narrow waist between the engine and oneDNN (engine/cpu) or
 // cuDNN + cuBLAS (engine/cuda). Everything else is our own kernels through launch.h.
 // Tensors are dense; activations (N, H, W, C), filters (K, R, S, C). Outputs come first. Calls are asynchronous on a
-// GPU stream. Shapes that do not fit together throw Error.
+// GPU stream. Shapes that do not fit together, and types that differ, throw Error.
 #include <cstddef>
 #include <functional>
 #include <memory>
@@ -60,15 +60,16 @@ public:
     // without calling `work`, where the device has no such thing (a CPU).
     virtual std::unique_ptr<Recording> record(const std::function<void()>& work);
 
-    // --- convolution: x (N, H, W, C), w (K, R, S, C), y (N, P, Q, K)
+    // --- convolution: x (N, H, W, C), w (K, R, S, C), y (N, P, Q, K); all f32, f64 or bf16, which sums in float32
     virtual void convolution_forward(const Tensor& y, const Tensor& x, const Tensor& w, const Convolution& convolution,
                                      const Epilogue& epilogue = {}) = 0;
-    virtual void convolution_backward_data(const Tensor& dL_dx, const Tensor& dL_dy, const Tensor& w,
-                                           const Convolution& convolution) = 0;
+    // accumulate: dL_dx += …; else what dL_dx held is not read.
+    virtual void convolution_backward_data(const Tensor& dL_dx, const Tensor& dL_dy, const Tensor& w, const Convolution& convolution,
+                                           bool accumulate = false) = 0;
     virtual void convolution_backward_filter(const Tensor& dL_dw, const Tensor& x, const Tensor& dL_dy,
                                              const Convolution& convolution) = 0;
 
-    // --- matrix product, row-major: c = alpha · op(a) · op(b) + beta · c, for one matrix or a batch of them.
+    // --- matrix product in f32 or f64, row-major: c = alpha · op(a) · op(b) + beta · c, for one matrix or a batch of them.
     // a (M, K) or (batch, M, K), b (K, N) or (batch, K, N), c (M, N) or (batch, M, N); shapes before op().
     virtual void matmul(const Tensor& c, const Tensor& a, Transpose transpose_a, const Tensor& b, Transpose transpose_b,
                         float alpha = 1.0f, float beta = 0.0f) = 0;
@@ -83,6 +84,8 @@ struct CpuOptions {
     std::string plan_file;                // remembers the timed choices, so that a rerun repeats bit for bit; "" for none
 };
 std::unique_ptr<Backend> make_cpu_backend(const CpuOptions& options = {});
+// Why this processor cannot convolve in bfloat16, and what to do, in one line; "" where it can.
+std::string cpu_bfloat16_obstacle();
 
 // How a GPU multiplies float32 numbers: fused multiply-adds in float32, or tensor cores after rounding both factors to TF32
 // (10 bits of mantissa; sums stay in float32).

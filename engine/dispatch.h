@@ -12,6 +12,12 @@ namespace mlkd {
 // Whether networks compute in this type: float32, or float64 as the reference precision.
 constexpr bool is_real(DType dtype) { return dtype == DType::f32 || dtype == DType::f64; }
 
+// Whether networks store activations in this type: those, or bfloat16.
+constexpr bool is_stored(DType dtype) { return dtype == DType::bf16 || is_real(dtype); }
+
+// The type to compute with what is stored in `stored`: see computed_t.
+constexpr DType computed_type(DType stored) { return stored == DType::bf16 ? DType::f32 : stored; }
+
 // Calls work(zero), where zero is the 0 of the C++ type of `dtype`:
 //
 //     with_real_type(x.dtype, [&](auto zero) {

@@ -8,13 +8,18 @@ namespace {
 template <class T> struct AddTo {
     T* sum;
     const T* addend;
-    MLKD_HD void operator()(std::int64_t i) const { sum[i] += addend[i]; }
+    MLKD_HD void operator()(std::int64_t i) const {
+        using C = computed_t<T>;
+        sum[i] = static_cast<T>(static_cast<C>(sum[i]) + static_cast<C>(addend[i]));
+    }
 };
 
 template <class To, class From> struct Convert {
     To* to;
     const From* from;
-    MLKD_HD void operator()(std::int64_t i) const { to[i] = static_cast<To>(from[i]); }
+    MLKD_HD void operator()(std::int64_t i) const {
+        to[i] = static_cast<To>(static_cast<computed_t<To>>(static_cast<computed_t<From>>(from[i])));
+    }
 };
 
 template <class T> struct Fill {
@@ -31,7 +36,7 @@ void require_same(const Tensor& a, const Tensor& b) {
 
 void add_to(const Stream& stream, const Tensor& sum, const Tensor& addend) {
     require_same(sum, addend);
-    with_real_type(sum.dtype, [&](auto zero) {
+    with_stored_type(sum.dtype, [&](auto zero) {
         using T = decltype(zero);
         for_each_index(stream, sum.elements(), AddTo<T>{sum.as<T>(), addend.as<T>()});
     });
@@ -39,7 +44,7 @@ void add_to(const Stream& stream, const Tensor& sum, const Tensor& addend) {
 
 void copy(const Stream& stream, const Tensor& to, const Tensor& from) {
     require_same(to, from);
-    with_real_type(to.dtype, [&](auto zero) {
+    with_stored_type(to.dtype, [&](auto zero) {
         using T = decltype(zero);
         for_each_index(stream, to.elements(), Convert<T, T>{to.as<T>(), from.as<T>()});
     });
@@ -47,8 +52,8 @@ void copy(const Stream& stream, const Tensor& to, const Tensor& from) {
 
 void convert(const Stream& stream, const Tensor& to, const Tensor& from) {
     require_same(to, from);
-    with_real_type(to.dtype, [&](auto to_zero) {
-        with_real_type(from.dtype, [&](auto from_zero) {
+    with_stored_type(to.dtype, [&](auto to_zero) {
+        with_stored_type(from.dtype, [&](auto from_zero) {
             using To = decltype(to_zero);
             using From = decltype(from_zero);
             for_each_index(stream, to.elements(), Convert<To, From>{to.as<To>(), from.as<From>()});
@@ -57,7 +62,7 @@ void convert(const Stream& stream, const Tensor& to, const Tensor& from) {
 }
 
 void fill(const Stream& stream, const Tensor& to, float value) {
-    with_real_type(to.dtype, [&](auto zero) {
+    with_stored_type(to.dtype, [&](auto zero) {
         using T = decltype(zero);
         for_each_index(stream, to.elements(), Fill<T>{to.as<T>(), value});
     });

@@ -1,5 +1,6 @@
 #pragma once
-// Element-wise kernels on tensors of one shape, f32 or f64; but for convert() of one type. Outputs come first.
+// Element-wise kernels on tensors of one shape, f32, f64 or bf16 (computed in float32, then rounded); but for convert() of one
+// type. Outputs come first.
 #include "engine/launch.h"
 #include "engine/tensor.h"
 

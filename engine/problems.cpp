@@ -4,16 +4,18 @@
 
 #include <array>
 
+#include "engine/dispatch.h"
 #include "engine/error.h"
 
 namespace mlkd {
 
 ConvolutionProblem convolution_problem(Direction direction, const Tensor& y, const Tensor& x, const Tensor& w,
-                                       const Convolution& convolution, const Epilogue& epilogue) {
+                                       const Convolution& convolution, const Epilogue& epilogue, bool accumulate) {
     const Shape expected = convolution_output_shape(x.shape, w.shape, convolution);
     MLKD_CHECK(y.shape == expected, "convolution: result " + y.shape.text() + " should be " + expected.text());
     MLKD_CHECK(x.elements() > 0 && w.elements() > 0,
                "convolution: nothing to do for input " + x.shape.text() + " and filter " + w.shape.text());
+    MLKD_CHECK(is_stored(x.dtype), std::string("convolution: cannot compute in ") + name_of(x.dtype));
     const ConvolutionProblem problem{.direction = direction,
                                      .n = x.dim(0),
                                      .h = x.dim(1),
@@ -26,7 +28,14 @@ ConvolutionProblem convolution_problem(Direction direction, const Tensor& y, con
                                      .padding = convolution.padding,
                                      .bias = !epilogue.bias.empty(),
                                      .residual = !epilogue.residual.empty(),
-                                     .relu = epilogue.relu};
+                                     .relu = epilogue.relu,
+                                     .dtype = x.dtype,
+                                     .accumulate = accumulate};
+    MLKD_CHECK(!accumulate || direction == Direction::backward_data, "convolution: only a gradient of its input adds up");
+    y.require(problem.dtype);
+    w.require(problem.dtype);
+    if (problem.bias) epilogue.bias.require(problem.dtype);
+    if (problem.residual) epilogue.residual.require(problem.dtype);
     MLKD_CHECK(!problem.bias || epilogue.bias.shape == Shape{problem.k},
                "convolution: bias " + epilogue.bias.shape.text() + " should be " + Shape{problem.k}.text());
     MLKD_CHECK(!problem.residual || epilogue.residual.shape == y.shape,
@@ -55,8 +64,9 @@ MatmulProblem matmul_problem(const Tensor& c, const Tensor& a, Transpose transpo
 
 std::string ConvolutionProblem::text() const {
     constexpr std::array directions{"forward", "backward_data", "backward_filter"};
-    return fmt::format("{} x({}, {}, {}, {}) w({}, {}, {}, {}) stride {} padding {}{}{}{}", directions[static_cast<std::size_t>(direction)],
-                       n, h, w, c, k, r, s, c, stride, padding, bias ? " bias" : "", residual ? " residual" : "", relu ? " relu" : "");
+    return fmt::format("{} x({}, {}, {}, {}) w({}, {}, {}, {}) stride {} padding {}{}{}{}{}{}", directions[static_cast<std::size_t>(direction)],
+                       n, h, w, c, k, r, s, c, stride, padding, bias ? " bias" : "", residual ? " residual" : "", relu ? " relu" : "",
+                       dtype == DType::f32 ? "" : fmt::format(" {}", name_of(dtype)), accumulate ? " accumulate" : "");
 }
 
 std::string MatmulProblem::text() const {

@@ -18,11 +18,13 @@ struct ConvolutionProblem {
     std::int64_t k, r, s;
     int stride, padding;
     bool bias = false, residual = false, relu = false;
+    DType dtype = DType::f32;  // of every tensor
+    bool accumulate = false;   // backward_data: adds to the result
 
     auto operator<=>(const ConvolutionProblem&) const = default;
     std::int64_t p() const { return (h + 2 * padding - r) / stride + 1; }
     std::int64_t q() const { return (w + 2 * padding - s) / stride + 1; }
-    std::string text() const;  // "forward x(64, 32, 32, 3) w(32, 3, 3, 3) stride 1 padding 1 bias relu"
+    std::string text() const;  // "forward x(64, 32, 32, 3) w(32, 3, 3, 3) stride 1 padding 1 bias relu bf16"; f32 goes unsaid
 };
 
 // Addresses of the tensors of a call; in a backward pass x, w, y stand for their gradients where those are meant.
@@ -34,10 +36,10 @@ struct ConvolutionOperands {
     void* residual = nullptr;
 };
 
-// Throw Error when the tensors do not fit together, or hold nothing. In a backward pass the tensors are those that the
+// Throw Error when the tensors do not fit together, are of several types, or hold nothing. In a backward pass the tensors are those that the
 // gradients belong to.
 ConvolutionProblem convolution_problem(Direction direction, const Tensor& y, const Tensor& x, const Tensor& w,
-                                       const Convolution& convolution, const Epilogue& epilogue = {});
+                                       const Convolution& convolution, const Epilogue& epilogue = {}, bool accumulate = false);
 
 // c = alpha · op(a) · op(b) + beta · c, row-major; op(a) (M, K), op(b) (K, N), c (M, N), each `batch` times.
 struct MatmulProblem {

@@ -28,7 +28,7 @@ void Tape::backward() {
 void Tape::contribute(Gradient& gradient, const Tensor& like, std::string_view name,
                       const std::function<void(const Tensor&)>& write) {
     if (!gradient.touched) {
-        if (gradient.tensor.empty()) gradient.tensor = arena_.allocate(std::string("grad ") + std::string(name), like.dtype, like.shape);
+        allocate(gradient, like, name);
         write(gradient.tensor);
         gradient.touched = true;
         return;
@@ -37,6 +37,17 @@ void Tape::contribute(Gradient& gradient, const Tensor& like, std::string_view n
     const Tensor addend = arena_.allocate(std::string("addend ") + std::string(name), like.dtype, like.shape);
     write(addend);
     add_to(backend_.stream(), gradient.tensor, addend);
+}
+
+void Tape::accumulate(Gradient& gradient, const Tensor& like, std::string_view name,
+                      const std::function<void(const Tensor&, bool)>& write) {
+    allocate(gradient, like, name);
+    write(gradient.tensor, gradient.touched);
+    gradient.touched = true;
+}
+
+void Tape::allocate(Gradient& gradient, const Tensor& like, std::string_view name) {
+    if (gradient.tensor.empty()) gradient.tensor = arena_.allocate(std::string("grad ") + std::string(name), like.dtype, like.shape);
 }
 
 void Tape::contribute(Gradient& gradient, const Tensor& finished) {

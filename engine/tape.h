@@ -42,11 +42,16 @@ public:
     // Where an operation's backward writes dL/dx: write(out) must overwrite `out`; when the gradient has been touched
     // before, out is a temporary that is then added to it.
     void contribute(Gradient& gradient, const Tensor& like, std::string_view name, const std::function<void(const Tensor& out)>& write);
+    // The same for an operation that can add by itself: write(out, false) must overwrite `out`, write(out, true) add to it.
+    void accumulate(Gradient& gradient, const Tensor& like, std::string_view name,
+                    const std::function<void(const Tensor& out, bool add)>& write);
     // Gives a finished tensor to a gradient: the first touch takes the tensor itself, without a copy, so nobody may
     // use its content after `gradient` has been touched again; a later touch adds it.
     void contribute(Gradient& gradient, const Tensor& finished);
 
 private:
+    void allocate(Gradient& gradient, const Tensor& like, std::string_view name);
+
     struct Node {
         std::string name;
         std::function<void()> backward;

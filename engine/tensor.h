@@ -64,8 +64,7 @@ struct Tensor {
     Tensor slice(std::int64_t first, std::int64_t count) const;
     // The same memory under another shape with as many elements.
     Tensor reshaped(const Shape& other) const;
-
-private:
+    // Throws when the tensor is of another type.
     void require(DType expected) const;
 };
 

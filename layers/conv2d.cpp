@@ -25,8 +25,8 @@ Variable Conv2d::forward(TrainingPass& pass, const Variable& x) const {
             backend.convolution_backward_filter(dL_dw, x.value, dL_dy, geometry_);
         });
         if (x.gradient == nullptr) return;
-        tape.contribute(*x.gradient, x.value, site_.name, [&](const Tensor& dL_dx) {
-            backend.convolution_backward_data(dL_dx, dL_dy, weight_.variable.value, geometry_);
+        tape.accumulate(*x.gradient, x.value, site_.name, [&](const Tensor& dL_dx, bool add) {
+            backend.convolution_backward_data(dL_dx, dL_dy, weight_.variable.value, geometry_, add);
         });
     });
     return out;

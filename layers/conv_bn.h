@@ -27,7 +27,7 @@ public:
             folded_w_ = arena.allocate(conv_.site().name + " folded", conv_.weight().variable.value.dtype, conv_.weight().shape);
             folded_bias_ = arena.allocate(conv_.site().name + " folded bias", folded_w_.dtype, {norm_.channels()});
         }
-        norm_.fold(backend, folded_w_, folded_bias_, conv_.weight().variable.value);
+        norm_.fold(backend, folded_w_, folded_bias_, conv_.weight().master);
     }
 
     Shape output_shape(const Shape& x) const { return conv_.output_shape(x); }

@@ -1,5 +1,6 @@
 #include "layers/network.h"
 
+#include "engine/dispatch.h"
 #include "engine/error.h"
 
 namespace mlkd {
@@ -12,7 +13,7 @@ Variable Network::forward(TrainingPass& pass, const Tensor& images) {
 
 Tensor Network::evaluate(EvaluationPass& pass, const Tensor& images) const {
     require_precision(images);
-    const Tensor logits = pass.arena.allocate(name_ + " logits", precision_, {images.dim(0), classes_});
+    const Tensor logits = pass.arena.allocate(name_ + " logits", computed_type(precision_), {images.dim(0), classes_});
     StepArena::Scope scope(pass.arena);
     evaluate_layers(pass, logits, images);
     return logits;

@@ -16,8 +16,9 @@ class Network {
 public:
     virtual ~Network() = default;
 
-    // Logits (N, classes) of images (N, 32, 32, 3), both of the network's precision, recorded on the tape. Updates the
-    // running statistics; the caller counts the batch in parameters().batches_tracked.
+    // Logits (N, classes) of images (N, 32, 32, 3), recorded on the tape. Updates the running statistics; the caller counts the
+    // batch in parameters().batches_tracked. Images are of the network's precision, logits likewise, but f32 from a network in
+    // bfloat16.
     Variable forward(TrainingPass& pass, const Tensor& images);
     // Logits in evaluation mode, with the batch norms as of the last fold(). The result lies in the step arena.
     Tensor evaluate(EvaluationPass& pass, const Tensor& images) const;
@@ -58,7 +59,8 @@ private:
 const std::vector<std::string>& network_names();
 // Throws UsageError naming the nearest known name. Parameters are unset: initialise() or set_state() them.
 // precision: the type of parameters, gradients, running statistics and activations. f64 is the reference precision: the same
-// program without roundings that matter, several times slower.
+// program without roundings that matter, several times slower. bf16 is the type of activations and filters, and of the
+// gradients of both; master copies of the filters and all else are f32.
 std::unique_ptr<Network> make_network(Backend& backend, const std::string& name, int classes, Role role, DType precision = DType::f32);
 
 }  // namespace mlkd

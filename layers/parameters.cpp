@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "engine/dispatch.h"
+#include "engine/elementwise.h"
 #include "engine/error.h"
 #include "engine/philox.h"
 
@@ -18,6 +19,8 @@ namespace {
 constexpr std::int64_t alignment = 16;  // elements: 64 bytes
 
 std::int64_t aligned(std::int64_t elements) { return (elements + alignment - 1) / alignment * alignment; }
+
+bool is_filter(const Parameter& parameter) { return parameter.shape.rank() == 4; }
 
 // PyTorch's shape of an entry: filters (K, R, S, C) are (O, I, H, W) there.
 std::vector<std::int64_t> pytorch_shape(const Shape& shape) {
@@ -74,7 +77,7 @@ constexpr std::string_view tracked_suffix = ".num_batches_tracked";
 }  // namespace
 
 Parameter& ParameterStore::add_parameter(const std::string& name, const Shape& shape, Initial initial, std::int64_t fan) {
-    return parameters_.emplace_back(Parameter{name, shape, initial, fan, {}, {}});
+    return parameters_.emplace_back(Parameter{name, shape, initial, fan, {}, {}, {}});
 }
 
 Buffer& ParameterStore::add_buffer(const std::string& name, const Shape& shape, Initial initial, int updates_per_pass) {
@@ -84,37 +87,59 @@ Buffer& ParameterStore::add_buffer(const std::string& name, const Shape& shape, 
 void ParameterStore::allocate(Backend& backend, PersistentArena& arena, bool with_training, DType precision) {
     MLKD_CHECK(backend_ == nullptr, "parameters: allocated twice");
     backend_ = &backend;
-    std::int64_t total = 0, statistics = 0;
-    for (const Parameter& parameter : parameters_) total += aligned(parameter.shape.elements());
+    std::int64_t total = 0, filters = 0, statistics = 0;
+    for (const Parameter& parameter : parameters_) {
+        total += aligned(parameter.shape.elements());
+        if (is_filter(parameter)) filters += aligned(parameter.shape.elements());
+    }
     for (const Buffer& buffer : buffers_) statistics += aligned(buffer.shape.elements());
-    values_ = arena.allocate("parameters", precision, {total});
-    statistics_ = arena.allocate("running statistics", precision, {statistics});
+    const DType master = computed_type(precision);
+    values_ = arena.allocate("parameters", master, {total});
+    statistics_ = arena.allocate("running statistics", master, {statistics});
     if (with_training) {
-        gradients_ = arena.allocate("gradients", precision, {total});
-        momenta_ = arena.allocate("momenta", precision, {total});
+        gradients_ = arena.allocate("gradients", master, {total});
+        momenta_ = arena.allocate("momenta", master, {total});
     }
+    if (precision == DType::bf16) {
+        rounded_.values = arena.allocate("rounded filters", precision, {filters});
+        if (with_training) rounded_.gradients = arena.allocate("gradients of filters", precision, {filters});
+    }
+    const std::int64_t end_of_filters = place(true, 0, with_training);
+    place(false, end_of_filters, with_training);
     std::int64_t offset = 0;
-    for (Parameter& parameter : parameters_) {
-        const std::int64_t size = parameter.shape.elements();
-        parameter.variable.value = values_.slice(offset, size).reshaped(parameter.shape);
-        if (with_training) {
-            parameter.gradient.tensor = gradients_.slice(offset, size).reshaped(parameter.shape);
-            parameter.variable.gradient = &parameter.gradient;
-        }
-        offset += aligned(size);
-    }
-    offset = 0;
     for (Buffer& buffer : buffers_) {
         buffer.tensor = statistics_.slice(offset, buffer.shape.elements()).reshaped(buffer.shape);
         offset += aligned(buffer.shape.elements());
     }
 }
 
+std::int64_t ParameterStore::place(bool filters, std::int64_t offset, bool with_training) {
+    const bool rounded = filters && !rounded_.values.empty();
+    for (Parameter& parameter : parameters_) {
+        if (is_filter(parameter) != filters) continue;
+        const std::int64_t size = parameter.shape.elements();
+        const auto part = [&](const Tensor& block) { return block.slice(offset, size).reshaped(parameter.shape); };
+        parameter.master = part(values_);
+        parameter.variable.value = rounded ? part(rounded_.values) : parameter.master;
+        if (with_training) {
+            parameter.gradient.tensor = part(rounded ? rounded_.gradients : gradients_);
+            parameter.variable.gradient = &parameter.gradient;
+        }
+        offset += aligned(size);
+    }
+    return offset;
+}
+
+void ParameterStore::round_filters() {
+    if (!rounded_.values.empty()) convert(backend_->stream(), rounded_.values, values_.slice(0, rounded_.values.elements()));
+}
+
 void ParameterStore::initialise(std::uint64_t seed) {
     std::uint32_t place = 0;
     for (Parameter& parameter : parameters_)
-        from_pytorch_order(parameter.variable.value, draw(parameter.initial, parameter.fan, parameter.shape.elements(), seed, place++));
+        from_pytorch_order(parameter.master, draw(parameter.initial, parameter.fan, parameter.shape.elements(), seed, place++));
     for (Buffer& buffer : buffers_) from_pytorch_order(buffer.tensor, draw(buffer.initial, 0, buffer.shape.elements(), seed, place++));
+    round_filters();
     batches_tracked = 0;
 }
 
@@ -130,7 +155,7 @@ std::int64_t ParameterStore::trainable_elements() const {
 
 std::vector<float> ParameterStore::in_pytorch_order(const Tensor& tensor) const {
     std::vector<float> theirs(static_cast<std::size_t>(tensor.elements()));
-    with_real_type(tensor.dtype, [&](auto zero) {
+    with_stored_type(tensor.dtype, [&](auto zero) {
         std::vector<decltype(zero)> ours(theirs.size());
         backend_->copy_to_host(ours.data(), tensor.data, tensor.bytes());
         for_each_element(tensor.shape, [&](std::int64_t our, std::int64_t their) {
@@ -152,14 +177,14 @@ void ParameterStore::from_pytorch_order(const Tensor& tensor, const std::vector<
 }
 
 Tensor ParameterStore::part_of(const Tensor& block, const Parameter& parameter) const {
-    const auto bytes = static_cast<const std::byte*>(parameter.variable.value.data) - static_cast<const std::byte*>(values_.data);
+    const auto bytes = static_cast<const std::byte*>(parameter.master.data) - static_cast<const std::byte*>(values_.data);
     return block.slice(bytes / static_cast<std::int64_t>(size_of(values_.dtype)), parameter.shape.elements()).reshaped(parameter.shape);
 }
 
 std::map<std::string, HostTensor> ParameterStore::state() const {
     std::map<std::string, HostTensor> out;
     for (const Parameter& parameter : parameters_)
-        out[parameter.name] = HostTensor::of<float>(pytorch_shape(parameter.shape), in_pytorch_order(parameter.variable.value));
+        out[parameter.name] = HostTensor::of<float>(pytorch_shape(parameter.shape), in_pytorch_order(parameter.master));
     for (const Buffer& buffer : buffers_) {
         out[buffer.name] = HostTensor::of<float>(pytorch_shape(buffer.shape), in_pytorch_order(buffer.tensor));
         constexpr std::string_view mean_suffix = ".running_mean";
@@ -191,7 +216,7 @@ void ParameterStore::set_state(const std::map<std::string, HostTensor>& state, c
         matched.emplace_back(tensor, &host);
         given.erase(found);
     };
-    for (const Parameter& parameter : parameters_) match(parameter.name, parameter.variable.value);
+    for (const Parameter& parameter : parameters_) match(parameter.name, parameter.master);
     for (const Buffer& buffer : buffers_) match(buffer.name, buffer.tensor);
     std::int64_t tracked = 0;
     for (const auto& [name, tensor] : given) {
@@ -205,6 +230,7 @@ void ParameterStore::set_state(const std::map<std::string, HostTensor>& state, c
         const auto elements = host->as<float>();
         from_pytorch_order(tensor, {elements.begin(), elements.end()});
     }
+    round_filters();
     batches_tracked = tracked;
 }
 

@@ -19,7 +19,8 @@ struct EvalArguments {
 void run_eval(const EvalArguments& arguments) {
     const auto backend = make_backend(arguments.device);
     const Dataset data = load_dataset(arguments.data, Split::test);
-    const auto network = load_network(*backend, arguments.checkpoint, arguments.model, Role::frozen);
+    const auto network = load_network(*backend, arguments.checkpoint, arguments.model, Role::frozen,
+                                      network_type(arguments.device.precision));
     require_same_classes(*network, data, arguments.checkpoint);
     StepArena arena(*backend);
     const Evaluation result = evaluate(*backend, arena, *network, data, arguments.batch_size);

@@ -33,7 +33,7 @@ void run_figures(const FigureArguments& arguments) {
     const Dataset data = load_dataset(arguments.data, Split::test);
     StepArena arena(*backend);
     const auto logits_of = [&](const std::string& file) {
-        const auto network = load_network(*backend, file, "", Role::frozen);
+        const auto network = load_network(*backend, file, "", Role::frozen, network_type(arguments.device.precision));
         require_same_classes(*network, data, file);
         return evaluate_logits(*backend, arena, *network, data, arguments.options.batch);
     };

@@ -47,7 +47,7 @@ void add_train_command(CLI::App& app, ExitCode& exit_code) {
     command->add_option("--output", arguments->output, "the run's folder");
     command->add_option("--device", arguments->device, "cpu, cuda, cuda:N or auto");
     command->add_option("--threads", arguments->threads, "CPU threads; 0: OMP_NUM_THREADS, else all cores");
-    command->add_option("--precision", arguments->precision, "of convolutions on a GPU: fp32 or tf32");
+    command->add_option("--precision", arguments->precision, "fp32, tf32 (on a GPU), bf16, or auto: tf32 on a GPU, fp32 on a CPU");
     command->add_flag("--no-graph", arguments->no_graph, "on a GPU, launch the kernels of a step one by one: slower, the same bits");
     command->add_flag("--print-config", arguments->print_config, "print the resolved configuration and stop");
     command->footer("Example:\n  mlkd train --config configs/cifar100/resnet32x4_resnet8x4/kd.json --data cifar-100-binary solver.epochs=10 --seed 1");

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/dispatch.h"
 #include "engine/error.h"
 
 namespace mlkd {
@@ -15,19 +16,22 @@ namespace {
 class TimingOperands {
 public:
     explicit TimingOperands(const ConvolutionProblem& p)
-        : x_(filled(p.n * p.h * p.w * p.c)),
-          w_(filled(p.k * p.r * p.s * p.c)),
-          y_(filled(p.n * p.p() * p.q() * p.k)),
-          bias_(filled(p.k)),
-          residual_(filled(p.residual ? p.n * p.p() * p.q() * p.k : 1)) {}
+        : x_(filled(p.n * p.h * p.w * p.c, p.dtype)),
+          w_(filled(p.k * p.r * p.s * p.c, p.dtype)),
+          y_(filled(p.n * p.p() * p.q() * p.k, p.dtype)),
+          bias_(filled(p.k, p.dtype)),
+          residual_(filled(p.residual ? p.n * p.p() * p.q() * p.k : 1, p.dtype)) {}
 
     ConvolutionOperands operands() const { return {x_.get(), w_.get(), y_.get(), bias_.get(), residual_.get()}; }
 
 private:
-    static HostMemory filled(std::int64_t count) {
-        HostMemory memory(static_cast<std::byte*>(allocate_host_memory(static_cast<std::size_t>(count) * sizeof(float))));
-        float* values = reinterpret_cast<float*>(memory.get());
-        for (std::int64_t i = 0; i < count; ++i) values[i] = 0.01f * static_cast<float>(i % 7 - 3);
+    static HostMemory filled(std::int64_t count, DType dtype) {
+        HostMemory memory(static_cast<std::byte*>(allocate_host_memory(static_cast<std::size_t>(count) * size_of(dtype))));
+        with_stored_type(dtype, [&](auto zero) {
+            using T = decltype(zero);
+            T* values = reinterpret_cast<T*>(memory.get());
+            for (std::int64_t i = 0; i < count; ++i) values[i] = static_cast<T>(0.01f * static_cast<float>(i % 7 - 3));
+        });
         return memory;
     }
 
@@ -79,6 +83,8 @@ void Convolutions::run(const ConvolutionProblem& problem, const ConvolutionOpera
 }
 
 std::unique_ptr<ConvolutionPlan> Convolutions::make_plan(const ConvolutionProblem& problem) {
+    if (problem.dtype == DType::bf16)
+        if (const std::string obstacle = cpu_bfloat16_obstacle(); !obstacle.empty()) throw Error(obstacle);
     if (policy_ == ConvolutionPolicy::automatic) return quickest_plan(problem);
     std::unique_ptr<ConvolutionPlan> plan;
     if (policy_ == ConvolutionPolicy::winograd) plan = ConvolutionPlan::make(onednn_, problem, ConvolutionMethod::winograd);

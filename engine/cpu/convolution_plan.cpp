@@ -10,7 +10,9 @@ namespace {
 using dnnl::memory;
 using Tag = dnnl::memory::format_tag;
 
-constexpr auto f32 = memory::data_type::f32;
+memory::data_type type_of(const ConvolutionProblem& problem) {
+    return problem.dtype == DType::bf16 ? memory::data_type::bf16 : memory::data_type::f32;
+}
 
 // Extents in oneDNN's order of axes, whatever the order in memory.
 struct Extents {
@@ -27,11 +29,9 @@ struct Extents {
           padding_after{(p.p() - 1) * p.stride + p.r - p.h - p.padding, (p.q() - 1) * p.stride + p.s - p.w - p.padding} {}
 };
 
-memory::desc given_desc(const memory::dims& dims, Tag tag) { return {dims, f32, tag}; }
-
 // The layout asked of the primitive for activations: as given, or of its choice.
-memory::desc activation_desc(const memory::dims& dims, ConvolutionMethod method) {
-    return {dims, f32, method == ConvolutionMethod::direct ? Tag::nhwc : Tag::any};
+memory::desc activation_desc(const memory::dims& dims, memory::data_type type, ConvolutionMethod method) {
+    return {dims, type, method == ConvolutionMethod::direct ? Tag::nhwc : Tag::any};
 }
 
 dnnl::algorithm algorithm_of(ConvolutionMethod method) {
@@ -50,11 +50,12 @@ dnnl::convolution_forward::primitive_desc forward_primitive(const OneDnn& onednn
     // reorder that takes longer than the convolution; the kind `training` does it inside, in a twentieth of the time.
     constexpr auto kind = dnnl::prop_kind::forward_training;
     const Extents extents(problem);
-    const memory::desc x = activation_desc(extents.x, method), y = activation_desc(extents.y, method);
-    const memory::desc w{extents.w, f32, Tag::any};
+    const auto type = type_of(problem);
+    const memory::desc x = activation_desc(extents.x, type, method), y = activation_desc(extents.y, type, method);
+    const memory::desc w{extents.w, type, Tag::any};
     using Desc = dnnl::convolution_forward::desc;
     const Desc desc = problem.bias
-                          ? Desc(kind, algorithm_of(method), x, w, {{problem.k}, f32, Tag::a}, y, extents.strides, extents.padding_before,
+                          ? Desc(kind, algorithm_of(method), x, w, {{problem.k}, type, Tag::a}, y, extents.strides, extents.padding_before,
                                  extents.padding_after)
                           : Desc(kind, algorithm_of(method), x, w, y, extents.strides, extents.padding_before, extents.padding_after);
     constexpr bool empty_if_unsupported = true;
@@ -88,7 +89,7 @@ std::unique_ptr<ConvolutionPlan> ConvolutionPlan::make(OneDnn& onednn, const Con
 
 bool ConvolutionPlan::build(const ConvolutionProblem& problem, ConvolutionMethod method) {
     const Extents extents(problem);
-    const auto given = [&](const memory::dims& dims, Tag tag) { return memory(given_desc(dims, tag), onednn_.engine, nullptr); };
+    const auto given = [&](const memory::dims& dims, Tag tag) { return memory({dims, type_of(problem), tag}, onednn_.engine, nullptr); };
     given_ = {given(extents.x, Tag::nhwc), given(extents.w, Tag::ohwi), given(extents.y, Tag::nhwc), given({problem.k}, Tag::a),
               given(extents.y, Tag::nhwc)};
     switch (problem.direction) {
@@ -126,26 +127,29 @@ bool ConvolutionPlan::build_backward_data(const ConvolutionProblem& problem, Con
     const Extents extents(problem);
     const auto hint = forward_primitive(onednn_, problem, method, user_scratchpad());
     if (!hint) return false;
-    const dnnl::convolution_backward_data::desc desc(algorithm_of(method), activation_desc(extents.x, method), {extents.w, f32, Tag::any},
-                                                     activation_desc(extents.y, method), extents.strides, extents.padding_before,
-                                                     extents.padding_after);
+    const auto type = type_of(problem);
+    const dnnl::convolution_backward_data::desc desc(algorithm_of(method), activation_desc(extents.x, type, method),
+                                                     {extents.w, type, Tag::any}, activation_desc(extents.y, type, method),
+                                                     extents.strides, extents.padding_before, extents.padding_after);
     const dnnl::convolution_backward_data::primitive_desc backward(desc, user_scratchpad(), onednn_.engine, hint, true);
     if (!backward) return false;
-    const memory dx = operand(role_x, backward.diff_src_desc()), w = operand(role_w, backward.weights_desc()),
-                 dy = operand(role_y, backward.diff_dst_desc());
+    // oneDNN cannot add to dL_dx itself; the reorder home can.
+    const memory dx = problem.accumulate ? temporary(backward.diff_src_desc()) : operand(role_x, backward.diff_src_desc());
+    const memory w = operand(role_w, backward.weights_desc()), dy = operand(role_y, backward.diff_dst_desc());
     if (!load(dy, role_y) || !load(w, role_w)) return false;
     add_step(dnnl::convolution_backward_data(backward), {{DNNL_ARG_DIFF_SRC, dx}, {DNNL_ARG_WEIGHTS, w}, {DNNL_ARG_DIFF_DST, dy}},
              backward.scratchpad_desc());
-    return store(role_x, dx);
+    return problem.accumulate ? add_reorder(dx, given_[role_x], true) : store(role_x, dx);
 }
 
 bool ConvolutionPlan::build_backward_filter(const ConvolutionProblem& problem, ConvolutionMethod method) {
     const Extents extents(problem);
     const auto hint = forward_primitive(onednn_, problem, method, user_scratchpad());
     if (!hint) return false;
-    const dnnl::convolution_backward_weights::desc desc(algorithm_of(method), activation_desc(extents.x, method),
-                                                        {extents.w, f32, Tag::any}, activation_desc(extents.y, method), extents.strides,
-                                                        extents.padding_before, extents.padding_after);
+    const auto type = type_of(problem);
+    const dnnl::convolution_backward_weights::desc desc(algorithm_of(method), activation_desc(extents.x, type, method),
+                                                        {extents.w, type, Tag::any}, activation_desc(extents.y, type, method),
+                                                        extents.strides, extents.padding_before, extents.padding_after);
     const dnnl::convolution_backward_weights::primitive_desc backward(desc, user_scratchpad(), onednn_.engine, hint, true);
     if (!backward) return false;
     const memory x = operand(role_x, backward.src_desc()), dw = operand(role_w, backward.diff_weights_desc()),
@@ -172,8 +176,14 @@ bool ConvolutionPlan::load(const memory& to, Role from) { return to == given_[fr
 
 bool ConvolutionPlan::store(Role to, const memory& from) { return from == given_[to] || add_reorder(from, given_[to]); }
 
-bool ConvolutionPlan::add_reorder(const memory& from, const memory& to) {
-    const dnnl::reorder::primitive_desc desc(onednn_.engine, from.get_desc(), onednn_.engine, to.get_desc(), user_scratchpad(), true);
+bool ConvolutionPlan::add_reorder(const memory& from, const memory& to, bool sum) {
+    dnnl::primitive_attr attr = user_scratchpad();
+    if (sum) {
+        dnnl::post_ops post_ops;
+        post_ops.append_sum();
+        attr.set_post_ops(post_ops);
+    }
+    const dnnl::reorder::primitive_desc desc(onednn_.engine, from.get_desc(), onednn_.engine, to.get_desc(), attr, true);
     if (!desc) return false;
     add_step(dnnl::reorder(desc), {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}}, desc.scratchpad_desc());
     return true;

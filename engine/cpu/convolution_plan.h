@@ -46,7 +46,7 @@ private:
     dnnl::memory operand(Role role, const dnnl::memory::desc& wanted);
     bool load(const dnnl::memory& to, Role from);
     bool store(Role to, const dnnl::memory& from);
-    bool add_reorder(const dnnl::memory& from, const dnnl::memory& to);
+    bool add_reorder(const dnnl::memory& from, const dnnl::memory& to, bool sum = false);  // sum: to += from
     void add_step(const dnnl::primitive& primitive, std::unordered_map<int, dnnl::memory> arguments, const dnnl::memory::desc& scratchpad);
 
     struct Step {

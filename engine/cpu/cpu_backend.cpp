@@ -39,9 +39,6 @@ ConvolutionPolicy policy_named(const std::string& name) {
     throw UsageError(fmt::format("convolution: '{}' is none of auto, direct, winograd", name));
 }
 
-// The address of an optional operand; nullptr where it is not given.
-template <class T> T* optional_address(const Tensor& tensor) { return tensor.empty() ? nullptr : tensor.as<T>(); }
-
 }  // namespace
 
 CpuBackend::CpuBackend(const CpuOptions& options)
@@ -76,27 +73,25 @@ void CpuBackend::convolution_forward(const Tensor& y, const Tensor& x, const Ten
     const ConvolutionProblem problem = convolution_problem(Direction::forward, y, x, w, convolution, epilogue);
     if (x.dtype == DType::f64)
         return reference::convolution_forward(y.as<double>(), x.as<double>(), w.as<double>(), problem,
-                                              optional_address<double>(epilogue.bias),
-                                              optional_address<double>(epilogue.residual));
-    convolutions_.run(problem, {.x = x.as<float>(),
-                                .w = w.as<float>(),
-                                .y = y.as<float>(),
-                                .bias = optional_address<float>(epilogue.bias),
-                                .residual = optional_address<float>(epilogue.residual)});
+                                              static_cast<const double*>(epilogue.bias.data),
+                                              static_cast<const double*>(epilogue.residual.data));
+    convolutions_.run(problem,
+                      {.x = x.data, .w = w.data, .y = y.data, .bias = epilogue.bias.data, .residual = epilogue.residual.data});
 }
 
-void CpuBackend::convolution_backward_data(const Tensor& dL_dx, const Tensor& dL_dy, const Tensor& w, const Convolution& convolution) {
-    const ConvolutionProblem problem = convolution_problem(Direction::backward_data, dL_dy, dL_dx, w, convolution);
+void CpuBackend::convolution_backward_data(const Tensor& dL_dx, const Tensor& dL_dy, const Tensor& w, const Convolution& convolution,
+                                           bool accumulate) {
+    const ConvolutionProblem problem = convolution_problem(Direction::backward_data, dL_dy, dL_dx, w, convolution, {}, accumulate);
     if (dL_dy.dtype == DType::f64)
         return reference::convolution_backward_data(dL_dx.as<double>(), dL_dy.as<double>(), w.as<double>(), problem);
-    convolutions_.run(problem, {.x = dL_dx.as<float>(), .w = w.as<float>(), .y = dL_dy.as<float>()});
+    convolutions_.run(problem, {.x = dL_dx.data, .w = w.data, .y = dL_dy.data});
 }
 
 void CpuBackend::convolution_backward_filter(const Tensor& dL_dw, const Tensor& x, const Tensor& dL_dy, const Convolution& convolution) {
     const ConvolutionProblem problem = convolution_problem(Direction::backward_filter, dL_dy, x, dL_dw, convolution);
     if (dL_dy.dtype == DType::f64)
         return reference::convolution_backward_filter(dL_dw.as<double>(), x.as<double>(), dL_dy.as<double>(), problem);
-    convolutions_.run(problem, {.x = x.as<float>(), .w = dL_dw.as<float>(), .y = dL_dy.as<float>()});
+    convolutions_.run(problem, {.x = x.data, .w = dL_dw.data, .y = dL_dy.data});
 }
 
 void CpuBackend::matmul(const Tensor& c, const Tensor& a, Transpose transpose_a, const Tensor& b, Transpose transpose_b, float alpha,

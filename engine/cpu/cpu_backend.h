@@ -27,7 +27,8 @@ public:
 
     void convolution_forward(const Tensor& y, const Tensor& x, const Tensor& w, const Convolution& convolution,
                              const Epilogue& epilogue) override;
-    void convolution_backward_data(const Tensor& dL_dx, const Tensor& dL_dy, const Tensor& w, const Convolution& convolution) override;
+    void convolution_backward_data(const Tensor& dL_dx, const Tensor& dL_dy, const Tensor& w, const Convolution& convolution,
+                                   bool accumulate) override;
     void convolution_backward_filter(const Tensor& dL_dw, const Tensor& x, const Tensor& dL_dy, const Convolution& convolution) override;
     void matmul(const Tensor& c, const Tensor& a, Transpose transpose_a, const Tensor& b, Transpose transpose_b, float alpha,
                 float beta) override;

@@ -5,6 +5,7 @@
 
 #include <cstdlib>
 
+#include "engine/backend.h"
 #include "engine/error.h"
 
 namespace mlkd {
@@ -69,6 +70,12 @@ std::string instruction_set() {
         default:
             return "plain";
     }
+}
+
+std::string cpu_bfloat16_obstacle() {
+    const std::string used = instruction_set();
+    if (used.starts_with("avx512_core")) return "";
+    return fmt::format("precision bf16: this processor has no AVX-512 (oneDNN {} uses {}); use fp32", onednn_version(), used);
 }
 
 }  // namespace mlkd

@@ -12,10 +12,10 @@ std::int64_t input_position(const ConvolutionProblem& p, std::int64_t out, std::
 
 // out (lines, width, channels): every vector is the product of `filter` (taps · vector, channels) with the vectors that
 // source(line, i, r, s) names, nullptr for zeros, strung together tap by tap. finish(line, offset in out, width) follows while
-// the line is in the cache.
+// the line is in the cache. add: the products are added to what is there.
 template <class Source, class Finish>
 void lines_by_filter(double* out, std::int64_t lines, std::int64_t width, const Columns& filter, std::int64_t taps_r, std::int64_t taps_s,
-                     const Source& source, const Finish& finish) {
+                     const Source& source, const Finish& finish, bool add = false) {
     const std::int64_t channels = filter.across(), depth = filter.depth(), vector = depth / (taps_r * taps_s);
 #pragma omp parallel
     {
@@ -29,7 +29,7 @@ void lines_by_filter(double* out, std::int64_t lines, std::int64_t width, const 
                         if (const double* from = source(line, i, r, s))
                             for (std::int64_t c = 0; c < vector; ++c) gathered.at(i, (r * taps_s + s) * vector + c) = from[c];
             double* const begin = out + line * width * channels;
-            std::fill_n(begin, width * channels, 0.0);
+            if (!add) std::fill_n(begin, width * channels, 0.0);
             add_product(begin, channels, gathered, filter);
             finish(begin, line * width * channels, width);
         }
@@ -73,7 +73,7 @@ void convolution_backward_data(double* dL_dx, const double* dL_dy, const double*
         const std::int64_t n = line / p.h, row = output_position(line % p.h, r, P), q = output_position(column, s, Q);
         return row < 0 || q < 0 ? nullptr : dL_dy + ((n * P + row) * Q + q) * p.k;
     };
-    lines_by_filter(dL_dx, p.n * p.h, p.w, filter, p.r, p.s, source, [](double*, std::int64_t, std::int64_t) {});
+    lines_by_filter(dL_dx, p.n * p.h, p.w, filter, p.r, p.s, source, [](double*, std::int64_t, std::int64_t) {}, p.accumulate);
 }
 
 void convolution_backward_filter(double* dL_dw, const double* x, const double* dL_dy, const ConvolutionProblem& p) {

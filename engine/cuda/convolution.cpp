@@ -79,33 +79,47 @@ Convolutions::Convolutions(const PlanTarget& target, cudaStream_t stream, const 
 void Convolutions::run(const ConvolutionProblem& problem, const ConvolutionOperands& operands) {
     const ConvolutionProblem asked = supported_form(problem);
     ConvolutionOperands given = operands;
-    if (asked.bias && !problem.bias) given.bias = zeros_.reserve(static_cast<std::size_t>(problem.k) * sizeof(float));
+    if (asked.bias && !problem.bias) given.bias = zeros_.reserve(static_cast<std::size_t>(problem.k) * size_of(problem.dtype));
     auto entry = plans_.find(asked);
     if (entry == plans_.end()) entry = plans_.emplace(asked, make_plan(asked, given)).first;
     const ConvolutionPlan& plan = *entry->second;
     plan.execute(target_.handle, given, workspace_.reserve(plan.workspace_bytes()));
 }
 
+// Products of bfloat16 are exact in float32, also on tensor cores.
+EngineRules Convolutions::rules_for(const ConvolutionProblem& problem) const {
+    EngineRules rules = rules_;
+    rules.tensor_cores = rules.tensor_cores || problem.dtype == DType::bf16;
+    return rules;
+}
+
 std::unique_ptr<ConvolutionPlan> Convolutions::make_plan(const ConvolutionProblem& problem, const ConvolutionOperands& operands) {
-    const std::string key = fmt::format("{} {}{}", problem.text(), rules_.tensor_cores ? "tf32" : "fp32",
-                                        rules_.nondeterministic ? " nondeterministic" : "");
+    const EngineRules rules = rules_for(problem);
+    const char* const precision = problem.dtype == DType::bf16 ? "" : rules.tensor_cores ? " tf32" : " fp32";  // bf16: said already
+    const std::string key = fmt::format("{}{}{}", problem.text(), precision, rules.nondeterministic ? " nondeterministic" : "");
     cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
     check_cuda(cudaStreamIsCapturing(stream_, &capture), "asking for the state of a stream");
     MLKD_CHECK(capture == cudaStreamCaptureStatusNone, "convolution " + key + " has no plan yet: run the step once before it is captured");
-    const ConvolutionGraph graph(target_, problem, CUDNN_DATA_FLOAT);
+    const ConvolutionGraph graph(target_, problem);
     if (const auto known = plan_file_.find(key)) {
         std::string why;
         if (auto plan = ConvolutionPlan::make(graph, EngineChoice::parse(*known).value(), why)) return plan;
     }
-    return quickest_plan(graph, key, operands);
+    if (!problem.accumulate) return quickest_plan(graph, key, rules, operands);
+    // Timing would add many times over: it gets a result of its own.
+    const std::int64_t elements = problem.n * problem.h * problem.w * problem.c;
+    const DeviceMemory elsewhere = allocate_device_memory(static_cast<std::size_t>(elements) * size_of(problem.dtype), stream_);
+    ConvolutionOperands harmless = operands;
+    harmless.x = elsewhere.get();
+    return quickest_plan(graph, key, rules, harmless);
 }
 
 std::unique_ptr<ConvolutionPlan> Convolutions::quickest_plan(const ConvolutionGraph& graph, const std::string& key,
-                                                             const ConvolutionOperands& operands) {
+                                                             const EngineRules& rules, const ConvolutionOperands& operands) {
     std::vector<Candidate> candidates;
     std::string why = "no engine is proposed";
     std::size_t workspace_bytes = 0;
-    for (const EngineChoice& choice : proposed_engines(graph, rules_)) {
+    for (const EngineChoice& choice : proposed_engines(graph, rules)) {
         auto plan = ConvolutionPlan::make(graph, choice, why);
         if (plan == nullptr || plan->workspace_bytes() > workspace_limit) continue;
         workspace_bytes = std::max(workspace_bytes, plan->workspace_bytes());

@@ -27,13 +27,14 @@ public:
     // `target` has a handle, whose stream is `stream`.
     Convolutions(const PlanTarget& target, cudaStream_t stream, const EngineRules& rules, PlanFile plan_file);
 
-    // A problem's first call allocates and synchronizes: under capture it throws Error instead.
+    // Problems in f32 or bf16. A problem's first call allocates and synchronizes: under capture it throws Error instead.
     void run(const ConvolutionProblem& problem, const ConvolutionOperands& operands);
 
 private:
+    EngineRules rules_for(const ConvolutionProblem& problem) const;
     std::unique_ptr<ConvolutionPlan> make_plan(const ConvolutionProblem& problem, const ConvolutionOperands& operands);
-    // Times every engine that cuDNN proposes on the operands themselves: the result is overwritten anyway.
-    std::unique_ptr<ConvolutionPlan> quickest_plan(const ConvolutionGraph& graph, const std::string& key,
+    // Times every engine that cuDNN proposes on these operands: the result is overwritten.
+    std::unique_ptr<ConvolutionPlan> quickest_plan(const ConvolutionGraph& graph, const std::string& key, const EngineRules& rules,
                                                    const ConvolutionOperands& operands);
 
     PlanTarget target_;

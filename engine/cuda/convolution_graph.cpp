@@ -40,8 +40,10 @@ ConvolutionAttributes attributes_of(Direction direction) {
 
 }  // namespace
 
-ConvolutionGraph::ConvolutionGraph(const PlanTarget& target, const ConvolutionProblem& p, cudnnDataType_t data)
-    : target_(target), data_(data), graph_(target.cudnn, CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR) {
+ConvolutionGraph::ConvolutionGraph(const PlanTarget& target, const ConvolutionProblem& p)
+    : target_(target),
+      data_(p.dtype == DType::bf16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT),
+      graph_(target.cudnn, CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR) {
     int following = (p.residual ? 1 : 0) + (p.bias ? 1 : 0) + (p.relu ? 1 : 0);  // operations still to come
     std::int64_t next_virtual = id_first_virtual;
     const auto result = [&]() -> const Descriptor& {  // of the operation that is added next: the last one writes y
@@ -97,7 +99,7 @@ void ConvolutionGraph::add_convolution(const ConvolutionProblem& p, const Descri
     operation.set_descriptor(attributes.w, tensor(id_w, p.k, p.c, p.r, p.s));
     operation.set_descriptor(attributes.y, y);
     operation.set(attributes.alpha, 1.0f);
-    operation.set(attributes.beta, 0.0f);
+    operation.set(attributes.beta, p.accumulate ? 1.0f : 0.0f);
     operation.finalize("convolution operation");
 }
 

@@ -22,10 +22,10 @@ struct PlanTarget {
 enum TensorId : std::int64_t { id_x = 1, id_w, id_y, id_bias, id_residual, id_first_virtual };
 
 // The graph of y = relu(conv(x, w) + residual + bias), as far as the problem asks for each part, or of one of the two
-// gradients. All tensors have the type `data`, channels innermost, 16-byte aligned; sums are float32.
+// gradients. All tensors have the problem's type, f32 or bf16, channels innermost, 16-byte aligned; sums are float32.
 class ConvolutionGraph {
 public:
-    ConvolutionGraph(const PlanTarget& target, const ConvolutionProblem& problem, cudnnDataType_t data);
+    ConvolutionGraph(const PlanTarget& target, const ConvolutionProblem& problem);
 
     const Descriptor& graph() const { return graph_; }
     const PlanTarget& target() const { return target_; }

@@ -4,6 +4,7 @@
 
 #include "engine/cuda/device_probe.h"
 #include "engine/cuda/graph.h"
+#include "engine/cuda/reference_convolution.h"
 #include "engine/error.h"
 
 namespace mlkd {
@@ -22,8 +23,6 @@ std::unique_ptr<cudnnContext, decltype(Cudnn::destroy)> make_handle(const Cudnn&
 std::string machine(const cudaDeviceProp& gpu, const Cudnn& cudnn) {
     return fmt::format("{}, {} multiprocessors, cuDNN {}", gpu.name, gpu.multiProcessorCount, cudnn.version());
 }
-
-float* optional_address(const Tensor& tensor) { return tensor.empty() ? nullptr : tensor.as<float>(); }
 
 }  // namespace
 
@@ -66,29 +65,30 @@ std::unique_ptr<Recording> CudaBackend::record(const std::function<void()>& work
     return std::make_unique<Graph>(stream_.get(), work);
 }
 
-void CudaBackend::convolution_forward(const Tensor& y, const Tensor& x, const Tensor& w, const Convolution& convolution,
-                                      const Epilogue& epilogue) {
-    convolutions_.run(convolution_problem(Direction::forward, y, x, w, convolution, epilogue),
-                      {.x = x.as<float>(),
-                       .w = w.as<float>(),
-                       .y = y.as<float>(),
-                       .bias = optional_address(epilogue.bias),
-                       .residual = optional_address(epilogue.residual)});
+void CudaBackend::run(const ConvolutionProblem& problem, const ConvolutionOperands& operands) {
+    if (problem.dtype == DType::f64) return reference_convolution(stream(), problem, operands);
+    convolutions_.run(problem, operands);
 }
 
-void CudaBackend::convolution_backward_data(const Tensor& dL_dx, const Tensor& dL_dy, const Tensor& w, const Convolution& convolution) {
-    convolutions_.run(convolution_problem(Direction::backward_data, dL_dy, dL_dx, w, convolution),
-                      {.x = dL_dx.as<float>(), .w = w.as<float>(), .y = dL_dy.as<float>()});
+void CudaBackend::convolution_forward(const Tensor& y, const Tensor& x, const Tensor& w, const Convolution& convolution,
+                                      const Epilogue& epilogue) {
+    run(convolution_problem(Direction::forward, y, x, w, convolution, epilogue),
+        {.x = x.data, .w = w.data, .y = y.data, .bias = epilogue.bias.data, .residual = epilogue.residual.data});
+}
+
+void CudaBackend::convolution_backward_data(const Tensor& dL_dx, const Tensor& dL_dy, const Tensor& w, const Convolution& convolution,
+                                            bool accumulate) {
+    run(convolution_problem(Direction::backward_data, dL_dy, dL_dx, w, convolution, {}, accumulate),
+        {.x = dL_dx.data, .w = w.data, .y = dL_dy.data});
 }
 
 void CudaBackend::convolution_backward_filter(const Tensor& dL_dw, const Tensor& x, const Tensor& dL_dy, const Convolution& convolution) {
-    convolutions_.run(convolution_problem(Direction::backward_filter, dL_dy, x, dL_dw, convolution),
-                      {.x = x.as<float>(), .w = dL_dw.as<float>(), .y = dL_dy.as<float>()});
+    run(convolution_problem(Direction::backward_filter, dL_dy, x, dL_dw, convolution), {.x = x.data, .w = dL_dw.data, .y = dL_dy.data});
 }
 
 void CudaBackend::matmul(const Tensor& c, const Tensor& a, Transpose transpose_a, const Tensor& b, Transpose transpose_b, float alpha,
                          float beta) {
-    matmuls_.run(matmul_problem(c, a, transpose_a, b, transpose_b, alpha, beta), c.as<float>(), a.as<float>(), b.as<float>());
+    matmuls_.run(matmul_problem(c, a, transpose_a, b, transpose_b, alpha, beta), c, a, b);
 }
 
 }  // namespace cuda

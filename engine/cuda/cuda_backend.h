@@ -1,6 +1,6 @@
 #pragma once
 // The Backend of an NVIDIA GPU: cuDNN's graph API, cuBLAS, one stream of its own. One host thread at a time may use it.
-// Tensors are float32.
+// float64, the reference precision, is computed without tensor cores, and convolutions in it by plain loops.
 #include <string>
 
 #include "engine/backend.h"
@@ -31,12 +31,15 @@ public:
 
     void convolution_forward(const Tensor& y, const Tensor& x, const Tensor& w, const Convolution& convolution,
                              const Epilogue& epilogue) override;
-    void convolution_backward_data(const Tensor& dL_dx, const Tensor& dL_dy, const Tensor& w, const Convolution& convolution) override;
+    void convolution_backward_data(const Tensor& dL_dx, const Tensor& dL_dy, const Tensor& w, const Convolution& convolution,
+                                   bool accumulate) override;
     void convolution_backward_filter(const Tensor& dL_dw, const Tensor& x, const Tensor& dL_dy, const Convolution& convolution) override;
     void matmul(const Tensor& c, const Tensor& a, Transpose transpose_a, const Tensor& b, Transpose transpose_b, float alpha,
                 float beta) override;
 
 private:
+    void run(const ConvolutionProblem& problem, const ConvolutionOperands& operands);
+
     Cudnn cudnn_;
     Cublas cublas_;
     std::string description_;

@@ -1,5 +1,7 @@
 #include "engine/cuda/matmul.h"
 
+#include "engine/dispatch.h"
+
 namespace mlkd::cuda {
 namespace {
 
@@ -37,13 +39,23 @@ Matmuls::Matmuls(const Cublas& cublas, cudaStream_t stream, MathMode mode)
     cublas_.check(cublas_.set_workspace(handle_.get(), workspace_.get(), workspace_bytes), "setting the workspace");
 }
 
-void Matmuls::run(const MatmulProblem& problem, float* c, const float* a, const float* b) {
+void Matmuls::run(const MatmulProblem& problem, const Tensor& c, const Tensor& a, const Tensor& b) {
+    with_real_type(c.dtype, [&](auto zero) {
+        using T = decltype(zero);
+        constexpr bool twofold = sizeof(T) == sizeof(double);
+        run(problem, c.as<T>(), a.as<T>(), b.as<T>(), twofold ? CUDA_R_64F : CUDA_R_32F, twofold ? CUBLAS_COMPUTE_64F_PEDANTIC : compute_);
+    });
+}
+
+// T is the type `data`, and that of the factors alpha and beta.
+template <class T>
+void Matmuls::run(const MatmulProblem& problem, T* c, const T* a, const T* b, cudaDataType_t data, cublasComputeType_t compute) {
     const ColumnMajorProduct p = column_major(problem);
+    const T alpha = problem.alpha, beta = problem.beta;
     const auto operation = [](bool transposed) { return transposed ? CUBLAS_OP_T : CUBLAS_OP_N; };
     cublas_.check(cublas_.gemm_strided_batched(handle_.get(), operation(p.transpose_first), operation(p.transpose_second), p.m, p.n, p.k,
-                                               &problem.alpha, b, CUDA_R_32F, p.first_ld, p.first_stride, a, CUDA_R_32F, p.second_ld,
-                                               p.second_stride, &problem.beta, c, CUDA_R_32F, p.result_ld, p.result_stride, problem.batch,
-                                               compute_, CUBLAS_GEMM_DEFAULT),
+                                               &alpha, b, data, p.first_ld, p.first_stride, a, data, p.second_ld, p.second_stride, &beta,
+                                               c, data, p.result_ld, p.result_stride, problem.batch, compute, CUBLAS_GEMM_DEFAULT),
                   "matrix product " + problem.text());
 }
 

@@ -24,9 +24,13 @@ ColumnMajorProduct column_major(const MatmulProblem& problem);
 class Matmuls {
 public:
     Matmuls(const Cublas& cublas, cudaStream_t stream, MathMode mode);
-    void run(const MatmulProblem& problem, float* c, const float* a, const float* b);
+    // c, a, b: all f32, or all f64.
+    void run(const MatmulProblem& problem, const Tensor& c, const Tensor& a, const Tensor& b);
 
 private:
+    template <class T>
+    void run(const MatmulProblem& problem, T* c, const T* a, const T* b, cudaDataType_t data, cublasComputeType_t compute);
+
     const Cublas& cublas_;
     cublasComputeType_t compute_;
     // Fixed, so that products repeat bit for bit and nothing is allocated under capture.

@@ -35,7 +35,7 @@ TEST_CASE("an engine with its knobs as text, and back") {
 
 TEST_CASE("a remembered engine builds the plan that it was remembered for, and one that cuDNN does not know builds none") {
     const DescribedGpu gpu;
-    const cuda::ConvolutionGraph graph(gpu.target, stem_filter, CUDNN_DATA_FLOAT);
+    const cuda::ConvolutionGraph graph(gpu.target, stem_filter);
     const auto choices = cuda::proposed_engines(graph, {});
     REQUIRE(choices.size() > 10);
     CHECK(std::any_of(choices.begin(), choices.end(), [](const EngineChoice& choice) { return choice.knobs.size() > 3; }));
@@ -54,7 +54,7 @@ TEST_CASE("a remembered engine builds the plan that it was remembered for, and o
 
 TEST_CASE("the rules leave engines out, and nothing else") {
     const DescribedGpu gpu;
-    const cuda::ConvolutionGraph graph(gpu.target, stem_filter, CUDNN_DATA_FLOAT);
+    const cuda::ConvolutionGraph graph(gpu.target, stem_filter);
     const auto usual = cuda::proposed_engines(graph, {});
     const auto all = cuda::proposed_engines(graph, {.tensor_cores = true, .nondeterministic = true});
     const auto fma = cuda::proposed_engines(graph, {.tensor_cores = false});

@@ -25,14 +25,14 @@ std::unique_ptr<Backend> gpu_with(const CudaOptions& options) {
 }
 
 // A tensor on the GPU with a host tensor's values: NaN where it is still to be written.
-class OnGpu {
+template <class T> class OnGpu {
 public:
-    OnGpu(Backend& backend, Buffer& host) : backend_(backend), memory_(backend), host_(host) {
-        tensor_ = memory_.allocate("operand", DType::f32, host.shape());
+    OnGpu(Backend& backend, BufferOf<T>& host) : backend_(backend), memory_(backend), host_(host) {
+        tensor_ = memory_.allocate("operand", dtype_of<T>(), host.shape());
         backend.copy_from_host(tensor_.data, host.data(), tensor_.bytes());
     }
     const Tensor& tensor() const { return tensor_; }
-    const Buffer& fetched() {
+    const BufferOf<T>& fetched() {
         backend_.copy_to_host(host_.data(), tensor_.data, tensor_.bytes());
         return host_;
     }
@@ -40,7 +40,7 @@ public:
 private:
     Backend& backend_;
     PersistentArena memory_;
-    Buffer& host_;
+    BufferOf<T>& host_;
     Tensor tensor_;
 };
 
@@ -55,43 +55,80 @@ const std::vector<Case> cases{{{1, 5, 7, 3}, {5, 3, 3, 3}, {1, 1}},     {{2, 9, 
 
 double tolerance_of(MathMode mode) { return mode == MathMode::fp32 ? 1e-5 : 2e-3; }  // TF32 keeps 10 bits of each factor
 
+// Every epilogue and both gradients in T. References take the rounded inputs.
+template <class T> void check_convolutions(Backend& backend, double tolerance) {
+    CAPTURE(backend.description());
+    CAPTURE(name_of(dtype_of<T>()));
+    for (const Case& c : cases) {
+        const NaiveConvolution naive(c.x, c.w, c.convolution);
+        CAPTURE(c.x.text());
+        CAPTURE(c.w.text());
+        BufferOf<T> x(c.x), w(c.w), bias({c.w[0]}), residual(naive.y), dL_dy(naive.y), dL_dx(c.x), dL_dw(c.w);
+        x.fill_random(1), w.fill_random(2), bias.fill_random(3), residual.fill_random(4), dL_dy.fill_random(5);
+        OnGpu gx(backend, x), gw(backend, w), gbias(backend, bias), gresidual(backend, residual), gdy(backend, dL_dy);
+        const auto x_values = x.values(), w_values = w.values(), dL_dy_values = dL_dy.values();
+        const Values products = naive.forward(x_values.data(), w_values.data());
+        for (int mask = 0; mask < 8; ++mask) {
+            CAPTURE(mask);
+            Values expected = products;
+            for (std::size_t i = 0; i < expected.size(); ++i) {
+                const auto index = static_cast<std::int64_t>(i);
+                if (mask & 1) expected[i] += double{bias[index % c.w[0]]};
+                if (mask & 2) expected[i] += double{residual[index]};
+                if (mask & 4) expected[i] = expected[i] > 0 ? expected[i] : 0;
+            }
+            BufferOf<T> y(naive.y);
+            OnGpu gy(backend, y);
+            backend.convolution_forward(gy.tensor(), gx.tensor(), gw.tensor(), c.convolution,
+                                        {mask & 1 ? gbias.tensor() : Tensor{}, mask & 2 ? gresidual.tensor() : Tensor{}, (mask & 4) != 0});
+            CHECK(relative_difference(gy.fetched(), expected) < tolerance);
+        }
+        OnGpu gdx(backend, dL_dx), gdw(backend, dL_dw);
+        backend.convolution_backward_data(gdx.tensor(), gdy.tensor(), gw.tensor(), c.convolution);
+        Values expected = naive.backward_data(dL_dy_values.data(), w_values.data());
+        CHECK(relative_difference(gdx.fetched(), expected) < tolerance);
+        BufferOf<T> sum(c.x);
+        sum.fill_random(6);
+        for (std::size_t i = 0; i < expected.size(); ++i) expected[i] += double{sum[static_cast<std::int64_t>(i)]};
+        OnGpu gsum(backend, sum);  // timing at the first call must not add
+        backend.convolution_backward_data(gsum.tensor(), gdy.tensor(), gw.tensor(), c.convolution, true);
+        CHECK(relative_difference(gsum.fetched(), expected) < tolerance);
+        backend.convolution_backward_filter(gdw.tensor(), gx.tensor(), gdy.tensor(), c.convolution);
+        CHECK(relative_difference(gdw.fetched(), naive.backward_filter(x_values.data(), dL_dy_values.data())) < tolerance);
+    }
+}
+
+template <class T> void check_products(Backend& backend, double tolerance) {
+    constexpr std::int64_t batch = 2, m = 13, n = 37, k = 65;
+    for (const bool ta : {false, true})
+        for (const bool tb : {false, true}) {
+            BufferOf<T> a(ta ? Shape{batch, k, m} : Shape{batch, m, k}), b(tb ? Shape{batch, n, k} : Shape{batch, k, n}), c({batch, m, n});
+            a.fill_random(1), b.fill_random(2), c.fill_random(3);
+            Values expected;
+            for (std::int64_t z = 0; z < batch; ++z)
+                for (std::int64_t i = 0; i < m; ++i)
+                    for (std::int64_t j = 0; j < n; ++j) {
+                        double sum = 0;
+                        for (std::int64_t l = 0; l < k; ++l)
+                            sum += double{a[z * m * k + (ta ? l * m + i : i * k + l)]} * b[z * k * n + (tb ? j * k + l : l * n + j)];
+                        expected.push_back(0.5 * sum - 2.0 * c[(z * m + i) * n + j]);
+                    }
+            OnGpu ga(backend, a), gb(backend, b), gc(backend, c);
+            backend.matmul(gc.tensor(), ga.tensor(), ta ? Transpose::yes : Transpose::no, gb.tensor(), tb ? Transpose::yes : Transpose::no,
+                           0.5f, -2.0f);
+            CHECK(relative_difference(gc.fetched(), expected) < tolerance);
+        }
+}
+
 }  // namespace
 
 TEST_CASE("convolutions on a GPU equal their definitions, with every epilogue and both gradients") {
     for (const MathMode mode : {MathMode::fp32, MathMode::tf32}) {
         const auto backend = gpu_with({.convolutions = mode, .plan_file = ""});
         if (backend == nullptr) return;
-        CAPTURE(backend->description());
-        for (const Case& c : cases) {
-            const NaiveConvolution naive(c.x, c.w, c.convolution);
-            CAPTURE(c.x.text());
-            CAPTURE(c.w.text());
-            Buffer x(c.x), w(c.w), bias({c.w[0]}), residual(naive.y), dL_dy(naive.y), dL_dx(c.x), dL_dw(c.w);
-            x.fill_random(1), w.fill_random(2), bias.fill_random(3), residual.fill_random(4), dL_dy.fill_random(5);
-            OnGpu gx(*backend, x), gw(*backend, w), gbias(*backend, bias), gresidual(*backend, residual), gdy(*backend, dL_dy);
-            const Values products = naive.forward(x.data(), w.data());
-            for (int mask = 0; mask < 8; ++mask) {
-                CAPTURE(mask);
-                Values expected = products;
-                for (std::size_t i = 0; i < expected.size(); ++i) {
-                    const auto index = static_cast<std::int64_t>(i);
-                    if (mask & 1) expected[i] += double{bias[index % c.w[0]]};
-                    if (mask & 2) expected[i] += double{residual[index]};
-                    if (mask & 4) expected[i] = expected[i] > 0 ? expected[i] : 0;
-                }
-                Buffer y(naive.y);
-                OnGpu gy(*backend, y);
-                backend->convolution_forward(gy.tensor(), gx.tensor(), gw.tensor(), c.convolution,
-                                             {mask & 1 ? gbias.tensor() : Tensor{}, mask & 2 ? gresidual.tensor() : Tensor{},
-                                              (mask & 4) != 0});
-                CHECK(relative_difference(gy.fetched(), expected) < tolerance_of(mode));
-            }
-            OnGpu gdx(*backend, dL_dx), gdw(*backend, dL_dw);
-            backend->convolution_backward_data(gdx.tensor(), gdy.tensor(), gw.tensor(), c.convolution);
-            CHECK(relative_difference(gdx.fetched(), naive.backward_data(dL_dy.data(), w.data())) < tolerance_of(mode));
-            backend->convolution_backward_filter(gdw.tensor(), gx.tensor(), gdy.tensor(), c.convolution);
-            CHECK(relative_difference(gdw.fetched(), naive.backward_filter(x.data(), dL_dy.data())) < tolerance_of(mode));
-        }
+        check_convolutions<float>(*backend, tolerance_of(mode));
+        check_convolutions<bfloat16>(*backend, 1.0 / 256);  // sums are float32, so that the result's rounding alone is left
+        check_convolutions<double>(*backend, 1e-13);
     }
 }
 
@@ -99,25 +136,8 @@ TEST_CASE("matrix products on a GPU equal their definition") {
     for (const MathMode mode : {MathMode::fp32, MathMode::tf32}) {
         const auto backend = gpu_with({.matrix_products = mode, .plan_file = ""});
         if (backend == nullptr) return;
-        constexpr std::int64_t batch = 2, m = 13, n = 37, k = 65;
-        for (const bool ta : {false, true})
-            for (const bool tb : {false, true}) {
-                Buffer a(ta ? Shape{batch, k, m} : Shape{batch, m, k}), b(tb ? Shape{batch, n, k} : Shape{batch, k, n}), c({batch, m, n});
-                a.fill_random(1), b.fill_random(2), c.fill_random(3);
-                Values expected;
-                for (std::int64_t z = 0; z < batch; ++z)
-                    for (std::int64_t i = 0; i < m; ++i)
-                        for (std::int64_t j = 0; j < n; ++j) {
-                            double sum = 0;
-                            for (std::int64_t l = 0; l < k; ++l)
-                                sum += double{a[z * m * k + (ta ? l * m + i : i * k + l)]} * b[z * k * n + (tb ? j * k + l : l * n + j)];
-                            expected.push_back(0.5 * sum - 2.0 * c[(z * m + i) * n + j]);
-                        }
-                OnGpu ga(*backend, a), gb(*backend, b), gc(*backend, c);
-                backend->matmul(gc.tensor(), ga.tensor(), ta ? Transpose::yes : Transpose::no, gb.tensor(),
-                                tb ? Transpose::yes : Transpose::no, 0.5f, -2.0f);
-                CHECK(relative_difference(gc.fetched(), expected) < tolerance_of(mode));
-            }
+        check_products<float>(*backend, tolerance_of(mode));
+        check_products<double>(*backend, 1e-13);
     }
 }
 

@@ -43,9 +43,9 @@ std::set<ConvolutionProblem> problems_of(const std::vector<std::string>& network
 }
 
 // The first of the proposed plans that can be built within the workspace's limit; else why there is none.
-bool has_plan(const cuda::PlanTarget& target, const ConvolutionProblem& problem, cudnnDataType_t data, const cuda::EngineRules& rules,
+bool has_plan(const cuda::PlanTarget& target, const ConvolutionProblem& problem, const cuda::EngineRules& rules,
               std::string& why) {
-    const cuda::ConvolutionGraph graph(target, cuda::supported_form(problem), data);
+    const cuda::ConvolutionGraph graph(target, cuda::supported_form(problem));
     why = "no engine is proposed";
     for (const cuda::EngineChoice& choice : cuda::proposed_engines(graph, rules)) {
         const auto plan = cuda::ConvolutionPlan::make(graph, choice, why);
@@ -68,21 +68,23 @@ TEST_CASE("every convolution of the recipes has a plan for sm_90") {
     REQUIRE(count(Direction::forward, true) >= 15);
     REQUIRE(count(Direction::backward_data, false) >= 15);
     REQUIRE(count(Direction::backward_filter, false) >= 15);
+    REQUIRE(std::count_if(problems.begin(), problems.end(), [](const ConvolutionProblem& p) { return p.accumulate; }) >= 10);
 
     struct Precision {
         const char* name;
-        cudnnDataType_t data;
+        DType dtype;
         cuda::EngineRules rules;
     };
-    for (const Precision& precision : {Precision{"tf32", CUDNN_DATA_FLOAT, {.tensor_cores = true}},
-                                       Precision{"fp32", CUDNN_DATA_FLOAT, {.tensor_cores = false}},
-                                       Precision{"bf16", CUDNN_DATA_BFLOAT16, {.tensor_cores = true}}})
+    for (const Precision& precision : {Precision{"tf32", DType::f32, {.tensor_cores = true}},
+                                       Precision{"fp32", DType::f32, {.tensor_cores = false}},
+                                       Precision{"bf16", DType::bf16, {.tensor_cores = true}}})
         // A batch and both its views at once; what is left of 50,000, 60,000 and 10,000 images, once and twice.
         for (const std::int64_t n : {64, 128, 16, 32})
             for (ConvolutionProblem problem : problems) {
                 problem.n = n;
+                problem.dtype = precision.dtype;
                 std::string why;
-                const bool found = has_plan(gpu.target, problem, precision.data, precision.rules, why);
+                const bool found = has_plan(gpu.target, problem, precision.rules, why);
                 CHECK_MESSAGE(found, std::string(precision.name), " ", problem.text(), ": ", why);
             }
 }

@@ -28,8 +28,9 @@ public:
                              const Epilogue& epilogue) override {
         problems.insert(convolution_problem(Direction::forward, y, x, w, convolution, epilogue));
     }
-    void convolution_backward_data(const Tensor& dL_dx, const Tensor& dL_dy, const Tensor& w, const Convolution& convolution) override {
-        problems.insert(convolution_problem(Direction::backward_data, dL_dy, dL_dx, w, convolution));
+    void convolution_backward_data(const Tensor& dL_dx, const Tensor& dL_dy, const Tensor& w, const Convolution& convolution,
+                                   bool accumulate) override {
+        problems.insert(convolution_problem(Direction::backward_data, dL_dy, dL_dx, w, convolution, {}, accumulate));
     }
     void convolution_backward_filter(const Tensor& dL_dw, const Tensor& x, const Tensor& dL_dy, const Convolution& convolution) override {
         problems.insert(convolution_problem(Direction::backward_filter, dL_dy, x, dL_dw, convolution));

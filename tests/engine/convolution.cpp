@@ -89,7 +89,13 @@ TEST_CASE("convolution backward by data and by filter equal their definitions") 
             CAPTURE(c.x.text());
             CAPTURE(c.w.text());
             CAPTURE(c.convolution.stride);
-            CHECK(relative_difference(dL_dx, naive.backward_data(dL_dy.data(), w.data())) < tolerance);
+            Values expected = naive.backward_data(dL_dy.data(), w.data());
+            CHECK(relative_difference(dL_dx, expected) < tolerance);
+            Buffer sum(c.x);
+            sum.fill_random(6);
+            for (std::size_t i = 0; i < expected.size(); ++i) expected[i] += double{sum[static_cast<std::int64_t>(i)]};
+            backend->convolution_backward_data(sum.tensor(), dL_dy.tensor(), w.tensor(), c.convolution, true);
+            CHECK(relative_difference(sum, expected) < tolerance);
             CHECK(relative_difference(dL_dw, naive.backward_filter(x.data(), dL_dy.data())) < tolerance);
         }
     }

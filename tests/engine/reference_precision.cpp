@@ -77,7 +77,12 @@ TEST_CASE("convolution in float64: all three directions and the epilogue equal t
         }
         CHECK(relative_difference(z, expected) < tolerance);
         backend->convolution_backward_data(dL_dx.tensor(), dL_dy.tensor(), w.tensor(), c.convolution);
-        CHECK(relative_difference(dL_dx, naive.backward_data(dL_dy.data(), w.data())) < tolerance);
+        expected = naive.backward_data(dL_dy.data(), w.data());
+        CHECK(relative_difference(dL_dx, expected) < tolerance);
+        Doubles sum(c.x, 6);
+        for (std::size_t i = 0; i < expected.size(); ++i) expected[i] += sum[static_cast<std::int64_t>(i)];
+        backend->convolution_backward_data(sum.tensor(), dL_dy.tensor(), w.tensor(), c.convolution, true);
+        CHECK(relative_difference(sum, expected) < tolerance);
         backend->convolution_backward_filter(dL_dw.tensor(), x.tensor(), dL_dy.tensor(), c.convolution);
         CHECK(relative_difference(dL_dw, naive.backward_filter(x.data(), dL_dy.data())) < tolerance);
     }

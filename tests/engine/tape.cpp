@@ -85,6 +85,30 @@ TEST_CASE("a parameter's gradient keeps its memory and is overwritten by the fir
     }
 }
 
+TEST_CASE("an operation that can add is told to from the second touch on, and takes no memory for it") {
+    Fixture f;
+    for (int step = 0; step < 2; ++step) {
+        f.begin();
+        const Tensor value = f.constant(0), one = f.constant(1);
+        Variable x = f.tape.variable(value), y = f.tape.variable(value);
+        std::string told;
+        const auto add_one = [&](const Tensor& out, bool add) {
+            told += add ? '+' : '=';
+            add ? add_to(f.backend->stream(), out, one) : copy(f.backend->stream(), out, one);
+        };
+        f.tape.accumulate(*x.gradient, value, "x", add_one);
+        f.tape.accumulate(*x.gradient, value, "x", add_one);
+        f.write(*x.gradient, value, 3);
+        f.tape.accumulate(*x.gradient, value, "x", add_one);
+        f.tape.contribute(*y.gradient, f.constant(8));
+        f.tape.accumulate(*y.gradient, value, "y", add_one);
+        CHECK(told == "=+++");
+        check_all(x.gradient->tensor, 6);
+        check_all(y.gradient->tensor, 9);
+        f.arena.end();
+    }
+}
+
 TEST_CASE("a finished gradient is taken without a copy") {
     Fixture f;
     f.begin();

@@ -111,5 +111,5 @@ TEST_CASE("networks: images of another precision and precisions that do not comp
     arena.begin("evaluate");
     EvaluationPass pass{*backend, arena};
     CHECK_THROWS_WITH_AS(network->evaluate(pass, images), "network resnet8 computes in f64, its images are f32", Error);
-    CHECK_THROWS_WITH_AS(make_network(*backend, "resnet8", 10, Role::frozen, DType::u8), doctest::Contains("f32 or f64, not in u8"), UsageError);
+    CHECK_THROWS_WITH_AS(make_network(*backend, "resnet8", 10, Role::frozen, DType::u8), doctest::Contains("f32, f64 or bf16, not in u8"), UsageError);
 }

@@ -56,7 +56,7 @@ public:
     void convolution_forward(const Tensor&, const Tensor&, const Tensor&, const Convolution&, const Epilogue&) override {
         FAIL("not here");
     }
-    void convolution_backward_data(const Tensor&, const Tensor&, const Tensor&, const Convolution&) override { FAIL("not here"); }
+    void convolution_backward_data(const Tensor&, const Tensor&, const Tensor&, const Convolution&, bool) override { FAIL("not here"); }
     void convolution_backward_filter(const Tensor&, const Tensor&, const Tensor&, const Convolution&) override { FAIL("not here"); }
     void matmul(const Tensor& c, const Tensor& a, Transpose transpose_a, const Tensor& b, Transpose transpose_b, float alpha,
                 float beta) override {

@@ -65,9 +65,10 @@ public:
         note("convolution_forward", {y, x, w, epilogue.bias, epilogue.residual});
         enqueue([=, this] { cpu_->convolution_forward(y, x, w, convolution, epilogue); });
     }
-    void convolution_backward_data(const Tensor& dL_dx, const Tensor& dL_dy, const Tensor& w, const Convolution& convolution) override {
-        note("convolution_backward_data", {dL_dx, dL_dy, w});
-        enqueue([=, this] { cpu_->convolution_backward_data(dL_dx, dL_dy, w, convolution); });
+    void convolution_backward_data(const Tensor& dL_dx, const Tensor& dL_dy, const Tensor& w, const Convolution& convolution,
+                                   bool accumulate) override {
+        note(accumulate ? "convolution_backward_data_added" : "convolution_backward_data", {dL_dx, dL_dy, w});
+        enqueue([=, this] { cpu_->convolution_backward_data(dL_dx, dL_dy, w, convolution, accumulate); });
     }
     void convolution_backward_filter(const Tensor& dL_dw, const Tensor& x, const Tensor& dL_dy, const Convolution& convolution) override {
         note("convolution_backward_filter", {dL_dw, x, dL_dy});

@@ -1,0 +1,12 @@
+#pragma once
+// The three directions of a convolution in double by plain loops, an element of the result at a time: the reference precision
+// of the CUDA backend. Correct, not quick.
+#include "engine/launch.h"
+#include "engine/problems.h"
+
+namespace mlkd::cuda {
+
+// Operands in double on the stream's device; the direction says which one is written.
+void reference_convolution(const Stream& stream, const ConvolutionProblem& problem, const ConvolutionOperands& operands);
+
+}  // namespace mlkd::cuda
