@@ -31,29 +31,30 @@ Pixels pixels_of(const Shape& x, int views) {
 
 // Row: a chunk. Writes the chunk's mean and sum of squared deviations a channel. Sums are taken around the chunk's
 // first pixel, so that a large mean costs no digits.
-template <class T> struct StatisticsPartial {
+template <class S> struct StatisticsPartial {
+    using T = computed_t<S>;
     T* partials;  // (views, chunks, 2, C)
-    const T* x;   // (views · per_view, C)
+    const S* x;   // (views · per_view, C)
     Pixels pixels;
 
     template <class Team> MLKD_HD void operator()(const Team& team, std::int64_t row) const {
         const int C = pixels.channels;
         T* __restrict__ sum = team.template scratch<T>();  // (C), each entry touched by one member
         T* __restrict__ square = sum + C;                      // (C)
-        const T* __restrict__ origin = x + pixels.first(row) * C;
+        const S* __restrict__ origin = x + pixels.first(row) * C;
         for (int c = team.rank(); c < C; c += team.size()) sum[c] = square[c] = T{0};
         const std::int64_t count = pixels.count(row);
         for (std::int64_t p = 0; p < count; ++p) {
-            const T* __restrict__ pixel = origin + p * C;
+            const S* __restrict__ pixel = origin + p * C;
             for (int c = team.rank(); c < C; c += team.size()) {
-                const T shifted = pixel[c] - origin[c];
+                const T shifted = static_cast<T>(pixel[c]) - static_cast<T>(origin[c]);
                 sum[c] += shifted;
                 square[c] += shifted * shifted;
             }
         }
         T* out = partials + row * 2 * C;
         for (int c = team.rank(); c < C; c += team.size()) {
-            out[c] = origin[c] + sum[c] / static_cast<T>(count);
+            out[c] = static_cast<T>(origin[c]) + sum[c] / static_cast<T>(count);
             out[C + c] = square[c] - sum[c] * sum[c] / static_cast<T>(count);
         }
     }
@@ -92,12 +93,13 @@ template <class T> struct StatisticsMerge {
 };
 
 // Row: a chunk.
-template <class T> struct Apply {
-    T* y;
-    const T* x;
+template <class S> struct Apply {
+    using T = computed_t<S>;
+    S* y;
+    const S* x;
     const T *mean, *inverse_deviation;  // (views, C)
     const T *gamma, *beta;              // (C)
-    const T* residual;                  // like y, or nullptr
+    const S* residual;                  // like y, or nullptr
     bool relu;
     Pixels pixels;
 
@@ -112,18 +114,18 @@ template <class T> struct Apply {
         }
         const T floor = relu ? T{0} : static_cast<T>(-INFINITY);
         for (std::int64_t p = 0; p < count; ++p) {
-            const T* in = x + first + p * C;
-            T* out = y + first + p * C;
+            const S* in = x + first + p * C;
+            S* out = y + first + p * C;
             if (residual != nullptr) {
-                const T* shortcut = residual + first + p * C;
+                const S* shortcut = residual + first + p * C;
                 for (int c = team.rank(); c < C; c += team.size()) {
-                    const T z = (in[c] - center[c]) * scale[c] + beta[c] + shortcut[c];
-                    out[c] = z < floor ? floor : z;  // a NaN passes on
+                    const T z = (static_cast<T>(in[c]) - center[c]) * scale[c] + beta[c] + static_cast<T>(shortcut[c]);
+                    out[c] = static_cast<S>(z < floor ? floor : z);  // a NaN passes on
                 }
             } else {
                 for (int c = team.rank(); c < C; c += team.size()) {
-                    const T z = (in[c] - center[c]) * scale[c] + beta[c];
-                    out[c] = z < floor ? floor : z;
+                    const T z = (static_cast<T>(in[c]) - center[c]) * scale[c] + beta[c];
+                    out[c] = static_cast<S>(z < floor ? floor : z);
                 }
             }
         }
@@ -131,10 +133,11 @@ template <class T> struct Apply {
 };
 
 // Row: a chunk. Turns dL_dy into dz and writes the chunk's sums of dz and of dz · xhat a channel.
-template <class T> struct BackwardPartial {
+template <class S> struct BackwardPartial {
+    using T = computed_t<S>;
     T* partials;                        // (views, chunks, 2, C)
-    T* dL_dy;                           // becomes dz
-    const T *y, *x;
+    S* dL_dy;                           // becomes dz
+    const S *y, *x;
     const T *mean, *inverse_deviation;  // (views, C)
     bool relu;
     Pixels pixels;
@@ -147,22 +150,23 @@ template <class T> struct BackwardPartial {
         const T* __restrict__ center = mean + view * C;
         for (int c = team.rank(); c < C; c += team.size()) sum_dz[c] = sum_dz_x[c] = T{0};
         for (std::int64_t p = 0; p < count; ++p) {
-            T* __restrict__ gradient = dL_dy + first + p * C;
-            const T* __restrict__ output = y + first + p * C;
-            const T* __restrict__ input = x + first + p * C;
+            S* __restrict__ gradient = dL_dy + first + p * C;
+            const S* __restrict__ output = y + first + p * C;
+            const S* __restrict__ input = x + first + p * C;
             if (relu) {
                 // The compiler gives up on so many pointers that might overlap; they don't.
 #pragma omp simd
                 for (int c = team.rank(); c < C; c += team.size()) {
-                    const T dz = output[c] > T{0} ? gradient[c] : T{0};
-                    gradient[c] = dz;
+                    const T dz = static_cast<T>(output[c]) > T{0} ? static_cast<T>(gradient[c]) : T{0};
+                    gradient[c] = static_cast<S>(dz);
                     sum_dz[c] += dz;
-                    sum_dz_x[c] += dz * (input[c] - center[c]);
+                    sum_dz_x[c] += dz * (static_cast<T>(input[c]) - center[c]);
                 }
             } else {
                 for (int c = team.rank(); c < C; c += team.size()) {
-                    sum_dz[c] += gradient[c];
-                    sum_dz_x[c] += gradient[c] * (input[c] - center[c]);
+                    const T dz = static_cast<T>(gradient[c]);
+                    sum_dz[c] += dz;
+                    sum_dz_x[c] += dz * (static_cast<T>(input[c]) - center[c]);
                 }
             }
         }
@@ -203,9 +207,10 @@ template <class T> struct BackwardMerge {
 };
 
 // Row: a chunk.
-template <class T> struct BackwardApply {
-    T* dL_dx;
-    const T *dz, *x;
+template <class S> struct BackwardApply {
+    using T = computed_t<S>;
+    S* dL_dx;
+    const S *dz, *x;
     const T *mean, *inverse_deviation;  // (views, C)
     const T* gamma;                     // (C)
     const T *mean_dz, *mean_dz_xhat;    // (views, C)
@@ -225,33 +230,35 @@ template <class T> struct BackwardApply {
             center[c] = mean[view * C + c];
         }
         for (std::int64_t p = 0; p < count; ++p) {
-            const T* __restrict__ gradient = dz + first + p * C;
-            const T* __restrict__ input = x + first + p * C;
-            T* __restrict__ out = dL_dx + first + p * C;
+            const S* __restrict__ gradient = dz + first + p * C;
+            const S* __restrict__ input = x + first + p * C;
+            S* __restrict__ out = dL_dx + first + p * C;
             for (int c = team.rank(); c < C; c += team.size())
-                out[c] = scale[c] * (gradient[c] - offset[c] - (input[c] - center[c]) * slope[c]);
+                out[c] = static_cast<S>(scale[c] * (static_cast<T>(gradient[c]) - offset[c] - (static_cast<T>(input[c]) - center[c]) * slope[c]));
         }
     }
 };
 
 // Row: an output channel of the filter.
-template <class T> struct Fold {
-    T *folded_w, *folded_bias;
+template <class S> struct Fold {
+    using T = computed_t<S>;
+    S *folded_w, *folded_bias;
     const T* w;  // (K, taps)
     const T *running_mean, *running_variance, *gamma, *beta;  // (K)
     std::int64_t taps;
 
     template <class Team> MLKD_HD void operator()(const Team& team, std::int64_t k) const {
         const T scale = gamma[k] / std::sqrt(running_variance[k] + batch_norm_epsilon<T>);
-        for (std::int64_t i = team.rank(); i < taps; i += team.size()) folded_w[k * taps + i] = w[k * taps + i] * scale;
-        if (team.rank() == 0) folded_bias[k] = beta[k] - running_mean[k] * scale;
+        for (std::int64_t i = team.rank(); i < taps; i += team.size()) folded_w[k * taps + i] = static_cast<S>(w[k * taps + i] * scale);
+        if (team.rank() == 0) folded_bias[k] = static_cast<S>(beta[k] - running_mean[k] * scale);
     }
 };
 
 // Row: an image's line of pixels.
-template <class T> struct Evaluate {
-    T* y;
-    const T* x;
+template <class S> struct Evaluate {
+    using T = computed_t<S>;
+    S* y;
+    const S* x;
     const T *running_mean, *running_variance, *gamma, *beta;  // (C)
     bool relu;
     std::int64_t pixels;  // of a row
@@ -263,11 +270,11 @@ template <class T> struct Evaluate {
             scale[c] = gamma[c] / std::sqrt(running_variance[c] + batch_norm_epsilon<T>);
         const T floor = relu ? T{0} : static_cast<T>(-INFINITY);
         for (std::int64_t p = 0; p < pixels; ++p) {
-            const T* in = x + (row * pixels + p) * channels;
-            T* out = y + (row * pixels + p) * channels;
+            const S* in = x + (row * pixels + p) * channels;
+            S* out = y + (row * pixels + p) * channels;
             for (int c = team.rank(); c < channels; c += team.size()) {
-                const T z = (in[c] - running_mean[c]) * scale[c] + beta[c];
-                out[c] = z < floor ? floor : z;
+                const T z = (static_cast<T>(in[c]) - running_mean[c]) * scale[c] + beta[c];
+                out[c] = static_cast<S>(z < floor ? floor : z);
             }
         }
     }
@@ -290,9 +297,10 @@ void batch_norm_statistics(const Stream& stream, const Tensor& mean, const Tenso
                            const Tensor& running_variance, const Tensor& partials, const Tensor& x, int views,
                            int updates_per_view) {
     const Pixels pixels = pixels_of(x.shape, views);
-    with_real_type(x.dtype, [&](auto zero) {
-        using T = decltype(zero);
-        for_each_row(stream, views * pixels.chunks, StatisticsPartial<T>{partials.as<T>(), x.as<T>(), pixels},
+    with_stored_type(x.dtype, [&](auto zero) {
+        using S = decltype(zero);
+        using T = computed_t<S>;
+        for_each_row(stream, views * pixels.chunks, StatisticsPartial<S>{partials.as<T>(), x.as<S>(), pixels},
                      with_vectors<T>(2, pixels.channels));
         for_each_index(stream, pixels.channels,
                        StatisticsMerge<T>{mean.as<T>(), inverse_deviation.as<T>(), running_mean.as<T>(), running_variance.as<T>(),
@@ -303,11 +311,12 @@ void batch_norm_statistics(const Stream& stream, const Tensor& mean, const Tenso
 void batch_norm_apply(const Stream& stream, const Tensor& y, const Tensor& x, const Tensor& mean, const Tensor& inverse_deviation,
                       const Tensor& gamma, const Tensor& beta, const Tensor& residual, bool relu, int views) {
     const Pixels pixels = pixels_of(x.shape, views);
-    with_real_type(x.dtype, [&](auto zero) {
-        using T = decltype(zero);
+    with_stored_type(x.dtype, [&](auto zero) {
+        using S = decltype(zero);
+        using T = computed_t<S>;
         for_each_row(stream, views * pixels.chunks,
-                     Apply<T>{y.as<T>(), x.as<T>(), mean.as<T>(), inverse_deviation.as<T>(), gamma.as<T>(), beta.as<T>(),
-                              data_or_null<T>(residual), relu, pixels},
+                     Apply<S>{y.as<S>(), x.as<S>(), mean.as<T>(), inverse_deviation.as<T>(), gamma.as<T>(), beta.as<T>(),
+                              data_or_null<S>(residual), relu, pixels},
                      with_vectors<T>(2, pixels.channels));
     });
 }
@@ -316,10 +325,11 @@ void batch_norm_backward_sums(const Stream& stream, const Tensor& dL_dgamma, con
                               const Tensor& mean_dz_xhat, const Tensor& partials, const Tensor& dL_dy, const Tensor& y, const Tensor& x,
                               const Tensor& mean, const Tensor& inverse_deviation, bool relu, int views) {
     const Pixels pixels = pixels_of(x.shape, views);
-    with_real_type(x.dtype, [&](auto zero) {
-        using T = decltype(zero);
+    with_stored_type(x.dtype, [&](auto zero) {
+        using S = decltype(zero);
+        using T = computed_t<S>;
         for_each_row(stream, views * pixels.chunks,
-                     BackwardPartial<T>{partials.as<T>(), dL_dy.as<T>(), y.as<T>(), x.as<T>(), mean.as<T>(), inverse_deviation.as<T>(),
+                     BackwardPartial<S>{partials.as<T>(), dL_dy.as<S>(), y.as<S>(), x.as<S>(), mean.as<T>(), inverse_deviation.as<T>(),
                                         relu, pixels},
                      with_vectors<T>(2, pixels.channels));
         for_each_index(stream, pixels.channels,
@@ -332,10 +342,11 @@ void batch_norm_backward_apply(const Stream& stream, const Tensor& dL_dx, const 
                                const Tensor& inverse_deviation, const Tensor& gamma, const Tensor& mean_dz, const Tensor& mean_dz_xhat,
                                int views) {
     const Pixels pixels = pixels_of(x.shape, views);
-    with_real_type(x.dtype, [&](auto zero) {
-        using T = decltype(zero);
+    with_stored_type(x.dtype, [&](auto zero) {
+        using S = decltype(zero);
+        using T = computed_t<S>;
         for_each_row(stream, views * pixels.chunks,
-                     BackwardApply<T>{dL_dx.as<T>(), dz.as<T>(), x.as<T>(), mean.as<T>(), inverse_deviation.as<T>(), gamma.as<T>(),
+                     BackwardApply<S>{dL_dx.as<S>(), dz.as<S>(), x.as<S>(), mean.as<T>(), inverse_deviation.as<T>(), gamma.as<T>(),
                                       mean_dz.as<T>(), mean_dz_xhat.as<T>(), pixels},
                      with_vectors<T>(4, pixels.channels));
     });
@@ -344,10 +355,11 @@ void batch_norm_backward_apply(const Stream& stream, const Tensor& dL_dx, const 
 void batch_norm_evaluate(const Stream& stream, const Tensor& y, const Tensor& x, const Tensor& running_mean, const Tensor& running_variance,
                          const Tensor& gamma, const Tensor& beta, bool relu) {
     const int channels = static_cast<int>(x.dim(3));
-    with_real_type(x.dtype, [&](auto zero) {
-        using T = decltype(zero);
+    with_stored_type(x.dtype, [&](auto zero) {
+        using S = decltype(zero);
+        using T = computed_t<S>;
         for_each_row(stream, x.dim(0) * x.dim(1),
-                     Evaluate<T>{y.as<T>(), x.as<T>(), running_mean.as<T>(), running_variance.as<T>(), gamma.as<T>(), beta.as<T>(), relu,
+                     Evaluate<S>{y.as<S>(), x.as<S>(), running_mean.as<T>(), running_variance.as<T>(), gamma.as<T>(), beta.as<T>(), relu,
                                  x.dim(2), channels},
                      with_vectors<T>(1, channels));
     });
@@ -355,10 +367,11 @@ void batch_norm_evaluate(const Stream& stream, const Tensor& y, const Tensor& x,
 
 void batch_norm_fold(const Stream& stream, const Tensor& folded_w, const Tensor& folded_bias, const Tensor& w, const Tensor& running_mean,
                      const Tensor& running_variance, const Tensor& gamma, const Tensor& beta) {
-    with_real_type(w.dtype, [&](auto zero) {
-        using T = decltype(zero);
+    with_stored_type(folded_w.dtype, [&](auto zero) {
+        using S = decltype(zero);
+        using T = computed_t<S>;
         for_each_row(stream, w.dim(0),
-                     Fold<T>{folded_w.as<T>(), folded_bias.as<T>(), w.as<T>(), running_mean.as<T>(), running_variance.as<T>(),
+                     Fold<S>{folded_w.as<S>(), folded_bias.as<S>(), w.as<T>(), running_mean.as<T>(), running_variance.as<T>(),
                              gamma.as<T>(), beta.as<T>(), w.elements() / w.dim(0)});
     });
 }

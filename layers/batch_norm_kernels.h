@@ -3,7 +3,8 @@
 //     y = relu(gamma · (x − mean) / sqrt(variance + epsilon) + beta + residual)
 // over tensors (N, H, W, C), with the mean and biased variance of each view's part of the batch. Three launches
 // forward or backward: partial sums over chunks of pixels, one merge in fixed order, one pass over the tensor.
-// All tensors of a call have one type, f32 or f64.
+// Activations and their gradients have one type, f32, f64 or bf16; everything a channel is f32 beside bf16, else the same.
+// Arithmetic is in that type, and what is stored as bf16 is rounded once.
 #include "engine/launch.h"
 #include "engine/tensor.h"
 
@@ -42,6 +43,7 @@ void batch_norm_evaluate(const Stream& stream, const Tensor& y, const Tensor& x,
 
 // Folds an evaluation-mode batch norm into the convolution before it:
 //     folded_w[k] = w[k] · gamma[k] / sqrt(running_variance[k] + epsilon), folded_bias likewise; w (K, R, S, C).
+// folded_w and folded_bias may be bf16 where all else is f32: rounded once.
 void batch_norm_fold(const Stream& stream, const Tensor& folded_w, const Tensor& folded_bias, const Tensor& w, const Tensor& running_mean,
                      const Tensor& running_variance, const Tensor& gamma, const Tensor& beta);
 

@@ -5,29 +5,31 @@
 namespace mlkd {
 namespace {
 
-template <class T> struct MeanOverPixels {
+template <class S> struct MeanOverPixels {
+    using T = computed_t<S>;
     T* pooled;   // (N, C)
-    const T* x;  // (N, pixels, C)
+    const S* x;  // (N, pixels, C)
     std::int64_t pixels, channels;
 
     template <class Team> MLKD_HD void operator()(const Team& team, std::int64_t n) const {
         for (std::int64_t c = team.rank(); c < channels; c += team.size()) {
             T sum = T{0};
-            for (std::int64_t p = 0; p < pixels; ++p) sum += x[(n * pixels + p) * channels + c];
+            for (std::int64_t p = 0; p < pixels; ++p) sum += static_cast<T>(x[(n * pixels + p) * channels + c]);
             pooled[n * channels + c] = sum / static_cast<T>(pixels);
         }
     }
 };
 
-template <class T> struct MeanOverPixelsBackward {
-    T* dL_dx;             // (N, pixels, C)
+template <class S> struct MeanOverPixelsBackward {
+    using T = computed_t<S>;
+    S* dL_dx;             // (N, pixels, C)
     const T* dL_dpooled;  // (N, C)
     std::int64_t pixels, channels;
 
     template <class Team> MLKD_HD void operator()(const Team& team, std::int64_t n) const {
         for (std::int64_t p = 0; p < pixels; ++p)
             for (std::int64_t c = team.rank(); c < channels; c += team.size())
-                dL_dx[(n * pixels + p) * channels + c] = dL_dpooled[n * channels + c] / static_cast<T>(pixels);
+                dL_dx[(n * pixels + p) * channels + c] = static_cast<S>(dL_dpooled[n * channels + c] / static_cast<T>(pixels));
     }
 };
 
@@ -54,17 +56,17 @@ template <class T> struct SumOverBatch {
 }  // namespace
 
 void mean_over_pixels(const Stream& stream, const Tensor& pooled, const Tensor& x) {
-    with_real_type(x.dtype, [&](auto zero) {
-        using T = decltype(zero);
-        for_each_row(stream, x.dim(0), MeanOverPixels<T>{pooled.as<T>(), x.as<T>(), x.dim(1) * x.dim(2), x.dim(3)});
+    with_stored_type(x.dtype, [&](auto zero) {
+        using S = decltype(zero);
+        for_each_row(stream, x.dim(0), MeanOverPixels<S>{pooled.as<computed_t<S>>(), x.as<S>(), x.dim(1) * x.dim(2), x.dim(3)});
     });
 }
 
 void mean_over_pixels_backward(const Stream& stream, const Tensor& dL_dx, const Tensor& dL_dpooled) {
-    with_real_type(dL_dx.dtype, [&](auto zero) {
-        using T = decltype(zero);
+    with_stored_type(dL_dx.dtype, [&](auto zero) {
+        using S = decltype(zero);
         for_each_row(stream, dL_dx.dim(0),
-                     MeanOverPixelsBackward<T>{dL_dx.as<T>(), dL_dpooled.as<T>(), dL_dx.dim(1) * dL_dx.dim(2), dL_dx.dim(3)});
+                     MeanOverPixelsBackward<S>{dL_dx.as<S>(), dL_dpooled.as<computed_t<S>>(), dL_dx.dim(1) * dL_dx.dim(2), dL_dx.dim(3)});
     });
 }
 

@@ -1,5 +1,6 @@
 #pragma once
-// Kernels of the network's head. Outputs come first; all tensors of a call have one type, f32 or f64.
+// Kernels of the network's head. Outputs come first; all tensors of a call have one type, f32 or f64, but x and dL_dx may be
+// bf16 where the rest is f32.
 #include "engine/launch.h"
 #include "engine/tensor.h"
 
