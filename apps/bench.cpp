@@ -145,7 +145,7 @@ std::vector<std::string> bench_names(const BenchOptions& options) {
 void run_bench(const BenchOptions& options) {
     const auto backend = make_backend(options.device);
     const std::vector<BenchCase> cases = selected_cases(options, *backend);
-    const MachinePeaks peaks = measure_peaks(*backend);
+    const MachinePeaks peaks = measure_peaks(*backend, network_type(options.device.precision));
     fmt::print("{}, networks and convolutions in {}\npeaks measured now: {:.0f} GFLOP/s ({}), {:.1f} GB/s\n", backend->description(),
                resolved_precision(options.device.precision, *backend), peaks.flop_per_second / 1e9, peaks.source,
                peaks.bytes_per_second / 1e9);

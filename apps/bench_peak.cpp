@@ -75,23 +75,24 @@ double least_seconds(Backend& backend, const auto& work) {
     return least;
 }
 
-// A convolution that is bound by nothing but multiplications, in the backend's own precision.
-double flop_per_second_of_gpu(Backend& backend) {
+// A convolution that is bound by nothing but multiplications.
+double flop_per_second_of_gpu(Backend& backend, DType precision) {
     BenchTensors tensors(backend);
     constexpr std::int64_t images = 1024, side = 16, channels = 256;
-    const Tensor x = tensors.uniform({images, side, side, channels}), w = tensors.uniform({channels, 3, 3, channels});
-    const Tensor y = tensors.zeros(x.shape);
+    const Tensor x = tensors.uniform({images, side, side, channels}, -1, 1, precision);
+    const Tensor w = tensors.uniform({channels, 3, 3, channels}, -1, 1, precision);
+    const Tensor y = tensors.zeros(x.shape, precision);
     const double seconds = least_seconds(backend, [&] { backend.convolution_forward(y, x, w, Convolution{}); });
     return 2.0 * images * side * side * channels * 9 * channels / seconds;
 }
 
 }  // namespace
 
-MachinePeaks measure_peaks(Backend& backend) {
+MachinePeaks measure_peaks(Backend& backend, DType precision) {
     MachinePeaks peaks;
     if (backend.stream().device == DeviceKind::cuda) {
         peaks.source = "a convolution";
-        peaks.flop_per_second = flop_per_second_of_gpu(backend);
+        peaks.flop_per_second = flop_per_second_of_gpu(backend, precision);
     } else {
         const bool wide = __builtin_cpu_supports("avx512f") != 0;
         peaks.source = wide ? "AVX-512" : "AVX2";

@@ -12,7 +12,7 @@ struct MachinePeaks {
     std::string source;           // "AVX-512": where the first comes from
 };
 
-// The best of several short runs each, half a second in all.
-MachinePeaks measure_peaks(Backend& backend);
+// The best of several short runs each, half a second in all. precision: of the convolution on a GPU, f32 or bf16.
+MachinePeaks measure_peaks(Backend& backend, DType precision);
 
 }  // namespace mlkd

@@ -76,6 +76,7 @@ struct Config {
     std::string device = "auto";
     int threads = 0;     // 0: OMP_NUM_THREADS, else all cores
     std::string precision = "auto";  // see DeviceOptions
+    std::string products = "fp32";   // see DeviceOptions
     bool graph = true;               // on a GPU, a step as one CUDA graph; the same bits without
     bool nondeterministic = false;   // on a GPU, also convolutions whose last bits change from run to run
     std::string output;  // the run's folder; empty: see output_folder()

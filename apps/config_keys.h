@@ -48,6 +48,7 @@ inline constexpr Rule<std::string> device{"auto, cpu, cuda or cuda:N", [](const 
 inline constexpr Rule<std::string> precision{"auto, fp32, tf32 or bf16", [](const std::string& v) {
                                                  return is_one_of(v, {"auto", "fp32", "tf32", "bf16"});
                                              }};
+inline constexpr Rule<std::string> products{"fp32 or tf32", [](const std::string& v) { return is_one_of(v, {"fp32", "tf32"}); }};
 inline constexpr Rule<bool> flag{"true or false", [](const bool&) { return true; }};
 inline constexpr Rule<Method> method{"", [](const Method&) { return true; }};
 inline constexpr Rule<Divergence> divergence{"", [](const Divergence&) { return true; }};
@@ -113,6 +114,7 @@ template <class ConfigOrConst, class Visitor> void for_each_key(ConfigOrConst& c
     visit("device", c.device, rules::device);
     visit("threads", c.threads, rules::threads);
     visit("precision", c.precision, rules::precision);
+    visit("products", c.products, rules::products);
     visit("graph", c.graph, rules::flag);
     visit("nondeterministic", c.nondeterministic, rules::flag);
     visit("output", c.output, rules::path);

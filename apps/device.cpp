@@ -20,6 +20,9 @@ std::optional<CudaOptions> cuda_options(const DeviceOptions& options) {
     const std::string& precision = options.precision;
     if (precision != "auto" && precision != "fp32" && precision != "tf32" && precision != "bf16")
         throw UsageError(fmt::format("unknown precision '{}': auto, fp32, tf32 or bf16", precision));
+    if (options.products != "fp32" && options.products != "tf32")
+        throw UsageError(fmt::format("unknown precision '{}' of products: fp32 or tf32", options.products));
+    cuda.matrix_products = options.products == "tf32" ? MathMode::tf32 : MathMode::fp32;
     cuda.convolutions = precision == "fp32" ? MathMode::fp32 : MathMode::tf32;
     if (options.device == "cpu") return std::nullopt;
     if (options.device == "cuda" || options.device == "auto") return cuda;

@@ -13,6 +13,7 @@ struct DeviceOptions {
     std::string convolution = "auto";  // see CpuOptions
     std::string plan_file;             // see CpuOptions
     std::string precision = "auto";    // fp32 | tf32, on a GPU alone | bf16 | auto: tf32 on a GPU, fp32 on a CPU
+    std::string products = "fp32";     // fp32 | tf32: of a GPU's matrix products, the losses' and the linear layer's
     bool nondeterministic = false;     // see CudaOptions
 };
 

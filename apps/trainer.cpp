@@ -42,7 +42,13 @@ Dataset load_checked(const Config& config, Split split) {
 }
 
 std::unique_ptr<Backend> make_run_backend(const Config& config, const RunFolder& folder) {
-    return make_backend({config.device, config.threads, "auto", folder.plans(), config.precision, config.nondeterministic});
+    return make_backend({.device = config.device,
+                         .threads = config.threads,
+                         .convolution = "auto",
+                         .plan_file = folder.plans(),
+                         .precision = config.precision,
+                         .products = config.products,
+                         .nondeterministic = config.nondeterministic});
 }
 
 }  // namespace

@@ -1,32 +1,26 @@
 #include "layers/batch_norm_kernels.h"
 
+#include <algorithm>
 #include <cmath>
+#include <cstdint>
 
 #include "engine/dispatch.h"
+#include "layers/batch_norm_merge.h"
+#include "layers/batch_norm_vectors.h"
 
 namespace mlkd {
 namespace {
 
-// Pixels a row of the partial-sum kernels works on. A constant, so that sums group alike for any number of threads.
-constexpr std::int64_t chunk_pixels = 256;
-
-// The pixels of a tensor (N, H, W, C), its views one behind the other.
-struct Pixels {
-    std::int64_t per_view;
-    std::int64_t chunks;  // of a view
-    int channels;
-
-    MLKD_HD std::int64_t first(std::int64_t row) const { return row / chunks * per_view + row % chunks * chunk_pixels; }
-    MLKD_HD std::int64_t count(std::int64_t row) const {
-        const std::int64_t left = per_view - row % chunks * chunk_pixels;
-        return left < chunk_pixels ? left : chunk_pixels;
-    }
-};
+// Elements of a chunk: enough chunks for every multiprocessor of a GPU, and enough work in each for its start. A constant, so that
+// sums group alike on any number of threads.
+constexpr std::int64_t chunk_elements = 16384;
+constexpr std::int64_t most_chunk_pixels = 256;
 
 Pixels pixels_of(const Shape& x, int views) {
     MLKD_CHECK(x.rank() == 4 && views > 0 && x[0] % views == 0, "batch norm: " + x.text() + " does not split into the views");
     const std::int64_t per_view = x[0] / views * x[1] * x[2];
-    return {per_view, (per_view + chunk_pixels - 1) / chunk_pixels, static_cast<int>(x[3])};
+    const std::int64_t chunk = std::clamp<std::int64_t>(chunk_elements / x[3], 1, most_chunk_pixels);
+    return {per_view, chunk, (per_view + chunk - 1) / chunk, static_cast<int>(x[3])};
 }
 
 // Row: a chunk. Writes the chunk's mean and sum of squared deviations a channel. Sums are taken around the chunk's
@@ -56,38 +50,6 @@ template <class S> struct StatisticsPartial {
         for (int c = team.rank(); c < C; c += team.size()) {
             out[c] = static_cast<T>(origin[c]) + sum[c] / static_cast<T>(count);
             out[C + c] = square[c] - sum[c] * sum[c] / static_cast<T>(count);
-        }
-    }
-};
-
-// Index: a channel. Merges the chunks (Chan, Golub, LeVeque 1983) in double and updates the running statistics.
-template <class T> struct StatisticsMerge {
-    T *mean, *inverse_deviation;           // (views, C)
-    T *running_mean, *running_variance;    // (C)
-    const T* partials;                     // (views, chunks, 2, C)
-    Pixels pixels;
-    int views, updates_per_view;
-
-    MLKD_HD void operator()(std::int64_t c) const {
-        const int C = pixels.channels;
-        for (int view = 0; view < views; ++view) {
-            double total = 0.0, merged_mean = 0.0, merged_square = 0.0;
-            for (std::int64_t chunk = 0; chunk < pixels.chunks; ++chunk) {
-                const std::int64_t row = view * pixels.chunks + chunk;
-                const double count = static_cast<double>(pixels.count(row));
-                const double delta = partials[row * 2 * C + c] - merged_mean;
-                merged_square += partials[row * 2 * C + C + c] + delta * delta * total * count / (total + count);
-                merged_mean += delta * count / (total + count);
-                total += count;
-            }
-            const double variance = merged_square / total;
-            const double unbiased = total > 1.0 ? merged_square / (total - 1.0) : variance;
-            mean[view * C + c] = static_cast<T>(merged_mean);
-            inverse_deviation[view * C + c] = static_cast<T>(1.0 / std::sqrt(variance + static_cast<double>(batch_norm_epsilon<T>)));
-            for (int update = 0; update < updates_per_view; ++update) {
-                running_mean[c] += batch_norm_momentum<T> * (static_cast<T>(merged_mean) - running_mean[c]);
-                running_variance[c] += batch_norm_momentum<T> * (static_cast<T>(unbiased) - running_variance[c]);
-            }
         }
     }
 };
@@ -178,34 +140,6 @@ template <class S> struct BackwardPartial {
     }
 };
 
-// Index: a channel.
-template <class T> struct BackwardMerge {
-    T *dL_dgamma, *dL_dbeta;      // (C)
-    T *mean_dz, *mean_dz_xhat;    // (views, C)
-    const T* partials;            // (views, chunks, 2, C)
-    Pixels pixels;
-    int views;
-
-    MLKD_HD void operator()(std::int64_t c) const {
-        const int C = pixels.channels;
-        double total_dz = 0.0, total_dz_xhat = 0.0;
-        for (int view = 0; view < views; ++view) {
-            double sum_dz = 0.0, sum_dz_xhat = 0.0;
-            for (std::int64_t chunk = 0; chunk < pixels.chunks; ++chunk) {
-                const T* partial = partials + (view * pixels.chunks + chunk) * 2 * C;
-                sum_dz += partial[c];
-                sum_dz_xhat += partial[C + c];
-            }
-            mean_dz[view * C + c] = static_cast<T>(sum_dz / static_cast<double>(pixels.per_view));
-            mean_dz_xhat[view * C + c] = static_cast<T>(sum_dz_xhat / static_cast<double>(pixels.per_view));
-            total_dz += sum_dz;
-            total_dz_xhat += sum_dz_xhat;
-        }
-        dL_dbeta[c] = static_cast<T>(total_dz);
-        dL_dgamma[c] = static_cast<T>(total_dz_xhat);
-    }
-};
-
 // Row: a chunk.
 template <class S> struct BackwardApply {
     using T = computed_t<S>;
@@ -280,11 +214,38 @@ template <class S> struct Evaluate {
     }
 };
 
+// For one thread a row: vectors over channels in its scratch.
 template <class T> RowLaunch with_vectors(int vectors, int channels) {
     return {.scratch_bytes = static_cast<std::size_t>(vectors) * static_cast<std::size_t>(channels) * sizeof(T)};
 }
 
+constexpr int block = 256;  // members of a team on a GPU
+
+// For a team a row: two sums a channel from each of its lanes.
+template <class T, int V> RowLaunch with_lane_sums(int channels) {
+    const auto lanes = static_cast<std::size_t>(ChannelGroups<V>::lanes_of(block, channels));
+    return {.scratch_bytes = 2 * lanes * static_cast<std::size_t>(channels) * sizeof(T), .team_size = block};
+}
+
 template <class T> const T* data_or_null(const Tensor& tensor) { return tensor.empty() ? nullptr : tensor.as<T>(); }
+
+// Launches Vectors<S, V>{arguments...} for teams, with the widest word that serves, else Serial<S>{arguments...}. sums: whether
+// teams add up sums in their scratch; vectors: how many vectors over channels the serial form keeps in its own.
+template <template <class, int> class Vectors, template <class> class Serial, class S, class... Arguments>
+void launch_pass(const Stream& stream, const Pixels& pixels, std::int64_t rows, std::initializer_list<Tensor> activations, bool sums,
+                 int vectors, const Arguments&... arguments) {
+    using T = computed_t<S>;
+    if (!has_teams(stream)) return for_each_row(stream, rows, Serial<S>{arguments...}, with_vectors<T>(vectors, pixels.channels));
+    const auto launch = [&](auto width) {
+        constexpr int V = decltype(width)::value;
+        const RowLaunch shape = sums ? with_lane_sums<T, V>(pixels.channels) : RowLaunch{.team_size = block};
+        for_each_row(stream, rows, Vectors<S, V>{arguments...}, shape);
+    };
+    if (in_words(activations, pixels.channels, widest<S>)) return launch(std::integral_constant<int, widest<S>>{});
+    launch(std::integral_constant<int, 1>{});
+}
+
+RowLaunch merge_launch() { return {.scratch_bytes = merge_scratch_bytes(block), .team_size = block}; }
 
 }  // namespace
 
@@ -300,11 +261,12 @@ void batch_norm_statistics(const Stream& stream, const Tensor& mean, const Tenso
     with_stored_type(x.dtype, [&](auto zero) {
         using S = decltype(zero);
         using T = computed_t<S>;
-        for_each_row(stream, views * pixels.chunks, StatisticsPartial<S>{partials.as<T>(), x.as<S>(), pixels},
-                     with_vectors<T>(2, pixels.channels));
-        for_each_index(stream, pixels.channels,
-                       StatisticsMerge<T>{mean.as<T>(), inverse_deviation.as<T>(), running_mean.as<T>(), running_variance.as<T>(),
-                                          partials.as<T>(), pixels, views, updates_per_view});
+        launch_pass<StatisticsPartialVectors, StatisticsPartial, S>(stream, pixels, views * pixels.chunks, {x}, true, 2, partials.as<T>(),
+                                                                    x.as<S>(), pixels);
+        for_each_row(stream, merge_rows(pixels.channels),
+                     StatisticsMerge<T>{mean.as<T>(), inverse_deviation.as<T>(), running_mean.as<T>(), running_variance.as<T>(),
+                                        partials.as<T>(), pixels, views, updates_per_view},
+                     merge_launch());
     });
 }
 
@@ -314,10 +276,9 @@ void batch_norm_apply(const Stream& stream, const Tensor& y, const Tensor& x, co
     with_stored_type(x.dtype, [&](auto zero) {
         using S = decltype(zero);
         using T = computed_t<S>;
-        for_each_row(stream, views * pixels.chunks,
-                     Apply<S>{y.as<S>(), x.as<S>(), mean.as<T>(), inverse_deviation.as<T>(), gamma.as<T>(), beta.as<T>(),
-                              data_or_null<S>(residual), relu, pixels},
-                     with_vectors<T>(2, pixels.channels));
+        launch_pass<ApplyVectors, Apply, S>(stream, pixels, views * pixels.chunks, {y, x, residual}, false, 2, y.as<S>(), x.as<S>(),
+                                            mean.as<T>(), inverse_deviation.as<T>(), gamma.as<T>(), beta.as<T>(),
+                                            data_or_null<S>(residual), relu, pixels);
     });
 }
 
@@ -328,13 +289,13 @@ void batch_norm_backward_sums(const Stream& stream, const Tensor& dL_dgamma, con
     with_stored_type(x.dtype, [&](auto zero) {
         using S = decltype(zero);
         using T = computed_t<S>;
-        for_each_row(stream, views * pixels.chunks,
-                     BackwardPartial<S>{partials.as<T>(), dL_dy.as<S>(), y.as<S>(), x.as<S>(), mean.as<T>(), inverse_deviation.as<T>(),
-                                        relu, pixels},
-                     with_vectors<T>(2, pixels.channels));
-        for_each_index(stream, pixels.channels,
-                       BackwardMerge<T>{dL_dgamma.as<T>(), dL_dbeta.as<T>(), mean_dz.as<T>(), mean_dz_xhat.as<T>(), partials.as<T>(),
-                                        pixels, views});
+        launch_pass<BackwardPartialVectors, BackwardPartial, S>(stream, pixels, views * pixels.chunks, {dL_dy, y, x}, true, 2,
+                                                                partials.as<T>(), dL_dy.as<S>(), y.as<S>(), x.as<S>(), mean.as<T>(),
+                                                                inverse_deviation.as<T>(), relu, pixels);
+        for_each_row(stream, merge_rows(pixels.channels),
+                     BackwardMerge<T>{dL_dgamma.as<T>(), dL_dbeta.as<T>(), mean_dz.as<T>(), mean_dz_xhat.as<T>(), partials.as<T>(),
+                                      pixels, views},
+                     merge_launch());
     });
 }
 
@@ -345,10 +306,9 @@ void batch_norm_backward_apply(const Stream& stream, const Tensor& dL_dx, const 
     with_stored_type(x.dtype, [&](auto zero) {
         using S = decltype(zero);
         using T = computed_t<S>;
-        for_each_row(stream, views * pixels.chunks,
-                     BackwardApply<S>{dL_dx.as<S>(), dz.as<S>(), x.as<S>(), mean.as<T>(), inverse_deviation.as<T>(), gamma.as<T>(),
-                                      mean_dz.as<T>(), mean_dz_xhat.as<T>(), pixels},
-                     with_vectors<T>(4, pixels.channels));
+        launch_pass<BackwardApplyVectors, BackwardApply, S>(stream, pixels, views * pixels.chunks, {dL_dx, dz, x}, false, 4, dL_dx.as<S>(),
+                                                            dz.as<S>(), x.as<S>(), mean.as<T>(), inverse_deviation.as<T>(), gamma.as<T>(),
+                                                            mean_dz.as<T>(), mean_dz_xhat.as<T>(), pixels);
     });
 }
 

@@ -1,6 +1,7 @@
 #include "layers/head_kernels.h"
 
 #include "engine/dispatch.h"
+#include "layers/channel_groups.h"
 
 namespace mlkd {
 namespace {
@@ -15,6 +16,34 @@ template <class S> struct MeanOverPixels {
         for (std::int64_t c = team.rank(); c < channels; c += team.size()) {
             T sum = T{0};
             for (std::int64_t p = 0; p < pixels; ++p) sum += static_cast<T>(x[(n * pixels + p) * channels + c]);
+            pooled[n * channels + c] = sum / static_cast<T>(pixels);
+        }
+    }
+};
+
+// The same by a team of many members: words of V channels, several pixels at once.
+template <class S, int V> struct MeanOverPixelsVectors {
+    using T = computed_t<S>;
+    T* pooled;   // (N, C)
+    const S* x;  // (N, pixels, C)
+    std::int64_t pixels, channels;
+
+    template <class Team> MLKD_HD void operator()(const Team& team, std::int64_t n) const {
+        const ChannelGroups<V> mine(team, static_cast<int>(channels));
+        T* const scratch = team.template scratch<T>();  // (lanes, C)
+        const auto* const words = reinterpret_cast<const Packed<S, V>*>(x + n * pixels * channels);
+        for (int g = mine.first; g < mine.groups; g += mine.stride) {
+            T sum[V] = {};
+            for (std::int64_t p = mine.lane; p < pixels; p += mine.lanes) {
+                const Packed<S, V> word = words[p * mine.groups + g];
+                for (int v = 0; v < V; ++v) sum[v] += static_cast<T>(word.element[v]);
+            }
+            for (int v = 0; v < V; ++v) scratch[mine.lane * channels + V * g + v] = sum[v];
+        }
+        team.sync();
+        for (std::int64_t c = team.rank(); c < channels; c += team.size()) {
+            T sum = T{0};
+            for (int lane = 0; lane < mine.lanes; ++lane) sum += scratch[lane * channels + c];
             pooled[n * channels + c] = sum / static_cast<T>(pixels);
         }
     }
@@ -58,6 +87,17 @@ template <class T> struct SumOverBatch {
 void mean_over_pixels(const Stream& stream, const Tensor& pooled, const Tensor& x) {
     with_stored_type(x.dtype, [&](auto zero) {
         using S = decltype(zero);
+        const auto by_words = [&](auto width) {
+            constexpr int V = decltype(width)::value;
+            constexpr int block = 256;
+            const int channels = static_cast<int>(x.dim(3));
+            const auto lanes = static_cast<std::size_t>(ChannelGroups<V>::lanes_of(block, channels));
+            for_each_row(stream, x.dim(0),
+                         MeanOverPixelsVectors<S, V>{pooled.as<computed_t<S>>(), x.as<S>(), x.dim(1) * x.dim(2), x.dim(3)},
+                         {.scratch_bytes = lanes * static_cast<std::size_t>(channels) * sizeof(computed_t<S>), .team_size = block});
+        };
+        if (has_teams(stream) && in_words({x}, x.dim(3), widest<S>)) return by_words(std::integral_constant<int, widest<S>>{});
+        if (has_teams(stream)) return by_words(std::integral_constant<int, 1>{});
         for_each_row(stream, x.dim(0), MeanOverPixels<S>{pooled.as<computed_t<S>>(), x.as<S>(), x.dim(1) * x.dim(2), x.dim(3)});
     });
 }

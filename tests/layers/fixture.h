@@ -47,11 +47,29 @@ private:
 };
 using Buffers = BuffersOf<float>;
 
+// Tensors stored as S, of which BuffersOf knows only the computed type: rounded copies, and outputs that start as NaN.
+template <class S> class StoredAs {
+public:
+    Tensor rounded(const Tensor& tensor) {
+        const Tensor copy = output(tensor.shape);
+        for (std::int64_t i = 0; i < tensor.elements(); ++i) copy.as<S>()[i] = static_cast<S>(tensor.as<computed_t<S>>()[i]);
+        return copy;
+    }
+    Tensor output(const Shape& shape) {
+        auto& buffer = buffers_.emplace_back(static_cast<std::size_t>(shape.elements()),
+                                             static_cast<S>(std::numeric_limits<computed_t<S>>::quiet_NaN()));
+        return view_of(buffer.data(), shape);
+    }
+
+private:
+    std::deque<std::vector<S>> buffers_;
+};
+
 inline std::vector<double> values(const Tensor& tensor) {
     std::vector<double> out;
-    with_real_type(tensor.dtype, [&](auto zero) {
-        const auto* data = tensor.as<decltype(zero)>();
-        out.assign(data, data + tensor.elements());
+    with_stored_type(tensor.dtype, [&](auto zero) {
+        using S = decltype(zero);
+        for (std::int64_t i = 0; i < tensor.elements(); ++i) out.push_back(static_cast<computed_t<S>>(tensor.as<S>()[i]));
     });
     return out;
 }
