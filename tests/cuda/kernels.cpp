@@ -24,7 +24,7 @@ TEST_CASE("both devices: element-wise kernels") {
     const auto gpu = gpu_backend();
     if (gpu == nullptr) return;
     for (const Shape& shape : {Shape{1}, Shape{3, 5, 7, 11}, Shape{70001}})
-        for (const DType dtype : {DType::f32, DType::f64})
+        for (const DType dtype : {DType::f32, DType::f64, DType::bf16})
             compare_devices(*gpu, 0, [&](DeviceTensors& tensors) {
                 const Stream stream = tensors.backend().stream();
                 const Tensor sum = tensors.input(shape, -1, 1, dtype), addend = tensors.input(shape, -1, 1, dtype);
@@ -47,7 +47,15 @@ TEST_CASE("both devices: SGD") {
             const Tensor values = tensors.input({elements}), momenta = tensors.input({elements}), gradients = tensors.input({elements});
             const Tensor lr = tensors.input({1}, 0.01, 0.02);
             for (int step = 0; step < 3; ++step) sgd_step(tensors.backend().stream(), values, momenta, gradients, lr, SgdSettings{});
-            return std::vector<Tensor>{values, momenta};
+            // The same with gradients and copies of the first parameters in bfloat16.
+            const Shape first{(elements + 1) / 2};
+            const Tensor masters = tensors.input({elements}), velocities = tensors.zeros({elements});
+            const Tensor copies = tensors.output(first, DType::bf16), expected = tensors.output(first, DType::bf16);
+            const RoundedParameters rounded{copies, tensors.input(first, -1, 1, DType::bf16)};
+            sgd_step(tensors.backend().stream(), masters, velocities, gradients, lr, SgdSettings{}, rounded);
+            convert(tensors.backend().stream(), expected, masters.slice(0, first[0]));
+            CHECK(tensors.fetched(copies) == tensors.fetched(expected));
+            return std::vector<Tensor>{values, momenta, masters, velocities};
         });
 }
 

@@ -77,17 +77,19 @@ TEST_CASE("a GPU's graph gives the bits of a step launched kernel by kernel, and
         options.plan_file = folder / "plans.json";
         const auto gpu = gpu_backend(options);
         if (gpu == nullptr) return;
-        for (const Method method : {Method::none, Method::mlkd_official}) {
-            CAPTURE(static_cast<int>(method));
-            const Trained graph = trained(*gpu, method, DType::f32, 3, true), again = trained(*gpu, method, DType::f32, 3, true),
-                          launched = trained(*gpu, method, DType::f32, 3, false);
-            MESSAGE("kernels of a step: ", graph.kernels);
-            CHECK(launched.kernels == 0);
-            CHECK(graph.values == launched.values);
-            CHECK(graph.momenta == launched.momenta);
-            CHECK(graph.statistics == launched.statistics);
-            CHECK(graph.losses == launched.losses);
-            CHECK(graph.values == again.values);
-        }
+        for (const DType precision : {DType::f32, DType::bf16})
+            for (const Method method : {Method::none, Method::mlkd_official}) {
+                CAPTURE(static_cast<int>(method));
+                CAPTURE(name_of(precision));
+                const Trained graph = trained(*gpu, method, precision, 3, true), again = trained(*gpu, method, precision, 3, true),
+                              launched = trained(*gpu, method, precision, 3, false);
+                MESSAGE("kernels of a step: ", graph.kernels);
+                CHECK(launched.kernels == 0);
+                CHECK(graph.values == launched.values);
+                CHECK(graph.momenta == launched.momenta);
+                CHECK(graph.statistics == launched.statistics);
+                CHECK(graph.losses == launched.losses);
+                CHECK(graph.values == again.values);
+            }
     }
 }
