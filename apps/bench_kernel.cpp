@@ -7,6 +7,7 @@
 #include "apps/bench_case.h"
 #include "engine/elementwise.h"
 #include "engine/sgd.h"
+#include "engine/vendor_batch_norm.h"
 #include "layers/batch_norm_kernels.h"
 #include "layers/head_kernels.h"
 #include "losses/accuracy.h"
@@ -32,13 +33,13 @@ double bytes_of(std::initializer_list<Tensor> tensors) {
 
 // The tensors of a batch norm with a residual and ReLU on one view: the largest case.
 struct BatchNormState : BenchTensors {
-    BatchNormState(Backend& backend, const Activation& a)
+    BatchNormState(Backend& backend, const Activation& a, DType dtype)
         : BenchTensors(backend),
-          x(uniform(shape_of(a))),
-          y(zeros(shape_of(a))),
-          residual(uniform(shape_of(a))),
-          dL_dx(zeros(shape_of(a))),
-          dL_dy(uniform(shape_of(a))),
+          x(uniform(shape_of(a), -1, 1, dtype)),
+          y(zeros(shape_of(a), dtype)),
+          residual(uniform(shape_of(a), -1, 1, dtype)),
+          dL_dx(zeros(shape_of(a), dtype)),
+          dL_dy(uniform(shape_of(a), -1, 1, dtype)),
           mean(zeros({1, a.channels})),
           inverse_deviation(zeros({1, a.channels})),
           mean_dz(zeros({1, a.channels})),
@@ -66,8 +67,8 @@ struct BatchNormState : BenchTensors {
     Tensor partials;
 };
 
-BenchWork prepare_batch_norm(Backend& backend, const Activation& a, bool forward) {
-    const auto state = std::make_shared<BatchNormState>(backend, a);
+BenchWork prepare_batch_norm(Backend& backend, const Activation& a, DType dtype, bool forward) {
+    const auto state = std::make_shared<BatchNormState>(backend, a, dtype);
     const Stream stream = backend.stream();
     state->forward(stream);
     const Tensor &x = state->x, &y = state->y, &dL_dx = state->dL_dx, &dL_dy = state->dL_dy;
@@ -75,9 +76,26 @@ BenchWork prepare_batch_norm(Backend& backend, const Activation& a, bool forward
     return {.run = [state, stream] { state->backward(stream); }, .bytes = bytes_of({dL_dy, y, x, dL_dy, dL_dy, x, dL_dx})};
 }
 
-BenchWork prepare_add(Backend& backend, const Activation& a) {
+// cuDNN's on the same tensors, without the addition and the ReLU, which it does not know: less to read and write.
+BenchWork prepare_vendor_batch_norm(Backend& backend, const Activation& a, DType dtype, bool forward) {
+    const auto state = std::make_shared<BatchNormState>(backend, a, dtype);
+    const std::shared_ptr<VendorBatchNorm> vendor = make_vendor_batch_norm(backend);
+    const auto run_forward = [state, vendor] {
+        vendor->forward(state->y, state->mean, state->inverse_deviation, state->running_mean, state->running_variance, state->x,
+                        state->gamma, state->beta);
+    };
+    run_forward();
+    if (forward) return {.run = run_forward, .bytes = bytes_of({state->x, state->x, state->y})};
+    const auto run_backward = [state, vendor] {
+        vendor->backward(state->dL_dx, state->dL_dgamma, state->dL_dbeta, state->dL_dy, state->x, state->gamma, state->mean,
+                         state->inverse_deviation);
+    };
+    return {.run = run_backward, .bytes = bytes_of({state->dL_dy, state->x, state->dL_dy, state->x, state->dL_dx})};
+}
+
+BenchWork prepare_add(Backend& backend, const Activation& a, DType dtype) {
     const auto tensors = std::make_shared<BenchTensors>(backend);
-    const Tensor sum = tensors->zeros(shape_of(a)), addend = tensors->uniform(shape_of(a));
+    const Tensor sum = tensors->zeros(shape_of(a), dtype), addend = tensors->uniform(shape_of(a), -1, 1, dtype);
     return {.run = keeping(tensors, [=, &backend] { add_to(backend.stream(), sum, addend); }), .bytes = bytes_of({sum, sum, addend})};
 }
 
@@ -130,12 +148,17 @@ BenchWork prepare_accuracy(Backend& backend, std::int64_t columns) {
 
 }  // namespace
 
-void add_kernel_cases(std::vector<BenchCase>& cases) {
+void add_kernel_cases(std::vector<BenchCase>& cases, Backend& on, DType precision) {
+    const bool on_gpu = on.stream().device == DeviceKind::cuda;
     for (const Activation& a : activations) {
-        for (const bool forward : {true, false})
-            cases.push_back({fmt::format("kernel/batch_norm/{}/{}", forward ? "forward" : "backward", text_of(a)),
-                             [a, forward](Backend& backend) { return prepare_batch_norm(backend, a, forward); }});
-        cases.push_back({fmt::format("kernel/add/{}", text_of(a)), [a](Backend& backend) { return prepare_add(backend, a); }});
+        for (const bool forward : {true, false}) {
+            const std::string name = fmt::format("{}/{}", forward ? "forward" : "backward", text_of(a));
+            cases.push_back({"kernel/batch_norm/" + name, [=](Backend& device) { return prepare_batch_norm(device, a, precision, forward); }});
+            if (!on_gpu) continue;
+            cases.push_back({"kernel/cudnn_batch_norm/" + name,
+                             [=](Backend& device) { return prepare_vendor_batch_norm(device, a, precision, forward); }});
+        }
+        cases.push_back({fmt::format("kernel/add/{}", text_of(a)), [=](Backend& device) { return prepare_add(device, a, precision); }});
     }
     for (const Activation& a : {Activation{8, 64}, Activation{8, 256}})
         for (const bool forward : {true, false})

@@ -10,11 +10,6 @@
 namespace mlkd::cuda {
 namespace {
 
-template <class Function> void look_up(void* library, const char* name, Function*& function) {
-    function = reinterpret_cast<Function*>(dlsym(library, name));
-    if (function == nullptr) throw Error(fmt::format("{} is missing in the library that was loaded: it is too old or damaged", name));
-}
-
 void require_version(const std::string& library, int loaded, int compiled) {
     if (const std::string why = version_obstacle(library, loaded, compiled); !why.empty()) throw Error(why);
 }
@@ -36,9 +31,19 @@ std::string version_obstacle(const std::string& library, int loaded, int compile
                        library, loaded, compiled);
 }
 
+void* function_of(void* library, const char* name) {
+    void* const function = dlsym(library, name);
+    if (function == nullptr) throw Error(fmt::format("{} is missing in the library that was loaded: it is too old or damaged", name));
+    return function;
+}
+
+void* cudnn_library() {
+    return load_library(fmt::format("libcudnn.so.{}", CUDNN_MAJOR),
+                        fmt::format("install cuDNN {}, or add its folder to LD_LIBRARY_PATH", CUDNN_MAJOR));
+}
+
 Cudnn load_cudnn() {
-    void* library = load_library(fmt::format("libcudnn.so.{}", CUDNN_MAJOR),
-                                 fmt::format("install cuDNN {}, or add its folder to LD_LIBRARY_PATH", CUDNN_MAJOR));
+    void* library = cudnn_library();
     Cudnn cudnn{};
     look_up(library, "cudnnGetVersion", cudnn.get_version);
     require_version("cuDNN", static_cast<int>(cudnn.get_version() / 10000), CUDNN_MAJOR);

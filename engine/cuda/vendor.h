@@ -49,6 +49,13 @@ Cublas load_cublas();
 // The handle of `file`, else Error: "libcudnn.so.9 not found (<the linker's reason>): <advice>".
 void* load_library(const std::string& file, const std::string& advice);
 
+// libcudnn, and a function of a loaded library; throw Error likewise.
+void* cudnn_library();
+void* function_of(void* library, const char* name);
+template <class Function> void look_up(void* library, const char* name, Function*& function) {
+    function = reinterpret_cast<Function*>(function_of(library, name));
+}
+
 // Why a library of major version `loaded` does not serve a program compiled for `compiled`; "" when it does.
 std::string version_obstacle(const std::string& library, int loaded, int compiled);
 

@@ -1,0 +1,122 @@
+// Batch norm on a GPU against the CPU's and against cuDNN's.
+#include "layers/batch_norm_kernels.h"
+
+#include <doctest/doctest.h>
+
+#include "engine/vendor_batch_norm.h"
+#include "layers/head_kernels.h"
+#include "tests/cuda/both_devices.h"
+
+using namespace mlkd;
+using namespace mlkd::test;
+
+namespace {
+
+struct Setting {
+    Shape x;
+    int views;
+    bool relu, residual;
+};
+// Channels that words of 16 bytes divide and others, a team's lanes that are one, a few, many.
+const std::vector<Setting> settings{{{2, 3, 5, 7}, 1, false, false},  {{4, 9, 11, 16}, 2, true, true}, {{6, 16, 9, 64}, 2, true, false},
+                                    {{2, 3, 5, 640}, 1, true, true},  {{3, 1, 1, 1}, 3, true, true},   {{4, 17, 16, 130}, 2, true, true},
+                                    {{8, 32, 32, 32}, 2, true, true}, {{2, 8, 8, 256}, 2, true, false}};
+
+// Forward and backward of one layer with all that they leave behind.
+struct Layer {
+    Tensor x, residual, gamma, beta, dL_dy;
+    Tensor y, mean, inverse_deviation, running_mean, running_variance, dL_dx, dL_dgamma, dL_dbeta;
+
+    Layer(DeviceTensors& tensors, const Setting& s, DType dtype) {
+        const DType single = DType::f32;
+        const Shape vector{s.x[3]}, per_view{s.views, s.x[3]};
+        const Stream stream = tensors.backend().stream();
+        x = tensors.input(s.x, 1, 4, dtype);
+        if (s.residual) residual = tensors.input(s.x, -1, 1, dtype);
+        gamma = tensors.input(vector, 0.5, 1.5), beta = tensors.input(vector, -1, 1), dL_dy = tensors.input(s.x, -1, 1, dtype);
+        y = tensors.output(s.x, dtype), dL_dx = tensors.output(s.x, dtype);
+        mean = tensors.output(per_view), inverse_deviation = tensors.output(per_view);
+        running_mean = tensors.input(vector), running_variance = tensors.input(vector, 0.5, 2);
+        dL_dgamma = tensors.output(vector), dL_dbeta = tensors.output(vector);
+        const Tensor partials = tensors.output(batch_norm_partials_shape(s.x, s.views), single);
+        const Tensor mean_dz = tensors.output(per_view), mean_dz_xhat = tensors.output(per_view);
+        batch_norm_statistics(stream, mean, inverse_deviation, running_mean, running_variance, partials, x, s.views);
+        batch_norm_apply(stream, y, x, mean, inverse_deviation, gamma, beta, residual, s.relu, s.views);
+        batch_norm_backward_sums(stream, dL_dgamma, dL_dbeta, mean_dz, mean_dz_xhat, partials, dL_dy, y, x, mean, inverse_deviation, s.relu,
+                                 s.views);
+        batch_norm_backward_apply(stream, dL_dx, dL_dy, x, mean, inverse_deviation, gamma, mean_dz, mean_dz_xhat, s.views);
+    }
+};
+
+double tolerance_of(DType dtype) { return dtype == DType::bf16 ? 4e-3 : 2e-5; }
+
+}  // namespace
+
+TEST_SUITE_BEGIN("kernels");
+
+TEST_CASE("both devices: batch norm, forward and backward") {
+    const auto gpu = gpu_backend();
+    if (gpu == nullptr) return;
+    for (const Setting& s : settings)
+        for (const DType dtype : {DType::f32, DType::bf16}) {
+            CAPTURE(s.x.text());
+            compare_devices(*gpu, tolerance_of(dtype), [&](DeviceTensors& tensors) {
+                const Layer layer(tensors, s, dtype);
+                return std::vector<Tensor>{layer.y,         layer.mean,     layer.inverse_deviation, layer.running_mean, layer.running_variance,
+                                           layer.dL_dgamma, layer.dL_dbeta, layer.dL_dy,             layer.dL_dx};
+            });
+        }
+}
+
+TEST_CASE("both devices: batch norm in evaluation mode, folded, and pooling of activations in bfloat16") {
+    const auto gpu = gpu_backend();
+    if (gpu == nullptr) return;
+    for (const std::int64_t C : {5, 64})
+        for (const DType dtype : {DType::f32, DType::bf16})
+            compare_devices(*gpu, tolerance_of(dtype), [&](DeviceTensors& tensors) {
+                const Stream stream = tensors.backend().stream();
+                const Tensor gamma = tensors.input({C}), beta = tensors.input({C}), mean = tensors.input({C}), variance = tensors.input({C}, 0.5, 2);
+                const Shape shape{3, 5, 7, C};
+                const Tensor x = tensors.input(shape, -1, 1, dtype), y = tensors.output(shape, dtype);
+                batch_norm_evaluate(stream, y, x, mean, variance, gamma, beta, true);
+                const Tensor w = tensors.input({C, 3, 3, 6}), folded = tensors.output(w.shape, dtype), bias = tensors.output({C}, dtype);
+                batch_norm_fold(stream, folded, bias, w, mean, variance, gamma, beta);
+                const Tensor pooled = tensors.output({3, C}), dL_dx = tensors.output(shape, dtype);
+                mean_over_pixels(stream, pooled, x);
+                mean_over_pixels_backward(stream, dL_dx, pooled);
+                return std::vector<Tensor>{y, folded, bias, pooled, dL_dx};
+            });
+}
+
+TEST_SUITE_END();
+
+TEST_CASE("batch norm on a GPU gives what cuDNN's gives") {
+    const auto gpu = gpu_backend();
+    if (gpu == nullptr) return;
+    const auto vendor = make_vendor_batch_norm(*gpu);
+    if (vendor == nullptr) return;  // a CPU in the GPU's place
+    for (const Setting& s : settings) {
+        if (s.views != 1 && s.x[0] == s.views) continue;
+        for (const DType dtype : {DType::f32, DType::bf16}) {
+            CAPTURE(s.x.text());
+            const Setting plain{s.x, 1, false, false};  // what cuDNN knows
+            DeviceTensors ours(*gpu), theirs(*gpu);
+            const Layer layer(ours, plain, dtype), same(theirs, plain, dtype);
+            const Shape vector{s.x[3]};
+            const Tensor y = theirs.output(s.x, dtype), mean = theirs.output(vector), inverse = theirs.output(vector);
+            const Tensor running_mean = theirs.zeros(vector), running_variance = theirs.zeros(vector);
+            const Tensor dL_dx = theirs.output(s.x, dtype), dL_dgamma = theirs.output(vector), dL_dbeta = theirs.output(vector);
+            vendor->forward(y, mean, inverse, running_mean, running_variance, same.x, same.gamma, same.beta);
+            vendor->backward(dL_dx, dL_dgamma, dL_dbeta, same.dL_dy, same.x, same.gamma, mean, inverse);
+            const auto near = [&](const Tensor& mine, const Tensor& other, double tolerance) {
+                return distance(ours.fetched(mine), theirs.fetched(other)) < tolerance;
+            };
+            CHECK(near(layer.y, y, tolerance_of(dtype)));
+            CHECK(near(layer.mean, mean, 1e-5));
+            CHECK(near(layer.inverse_deviation, inverse, 1e-4));
+            CHECK(near(layer.dL_dgamma, dL_dgamma, 1e-3));
+            CHECK(near(layer.dL_dbeta, dL_dbeta, 1e-3));
+            CHECK(near(layer.dL_dx, dL_dx, 10 * tolerance_of(dtype)));
+        }
+    }
+}
