@@ -23,4 +23,11 @@ template <class T> struct Computed { using type = T; };
 template <> struct Computed<bfloat16> { using type = float; };
 template <class T> using computed_t = typename Computed<T>::type;
 
+// `value`, or 0, without a branch.
+template <class T> MLKD_HD T kept_if(bool keep, T value) { return keep ? value : T{0}; }
+MLKD_HD inline bfloat16 kept_if(bool keep, bfloat16 value) {
+    value.bits = static_cast<std::uint16_t>(value.bits & -static_cast<int>(keep));
+    return value;
+}
+
 }  // namespace mlkd

@@ -119,8 +119,9 @@ template <class S> struct BackwardPartial {
                 // The compiler gives up on so many pointers that might overlap; they don't.
 #pragma omp simd
                 for (int c = team.rank(); c < C; c += team.size()) {
-                    const T dz = static_cast<T>(output[c]) > T{0} ? static_cast<T>(gradient[c]) : T{0};
-                    gradient[c] = static_cast<S>(dz);
+                    const S kept = kept_if(static_cast<T>(output[c]) > T{0}, gradient[c]);
+                    const T dz = static_cast<T>(kept);
+                    gradient[c] = kept;
                     sum_dz[c] += dz;
                     sum_dz_x[c] += dz * (static_cast<T>(input[c]) - center[c]);
                 }

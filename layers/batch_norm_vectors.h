@@ -171,7 +171,7 @@ template <class S, int V> struct BackwardPartialVectors {
                 if (relu) {
                     const Word positive = output[at];
                     for (int v = 0; v < V; ++v)
-                        if (!(as_computed(positive.element[v]) > T{0})) dz.element[v] = static_cast<S>(T{0});
+                        dz.element[v] = kept_if(as_computed(positive.element[v]) > T{0}, dz.element[v]);
                     gradient[at] = dz;
                 }
                 for (int v = 0; v < V; ++v) {
