@@ -6,9 +6,9 @@ import sys
 import time
 
 from correctness import stage_a, stage_b
+from in_turns import stage_e
 from machine import ROOT, describe, output_of
 from measurements import stage_d
-from peers import stage_e
 from recorder import Stage, read_json, write_json
 from repeatability import stage_c
 from report import write_report
@@ -93,6 +93,7 @@ def main():
             work(stage)
         except Exception as error:  # a mistake here must not end the stages after it
             stage.add("the stage itself", "failed", last_lines=f"{type(error).__name__}: {error}")
+        stage.finished = True
         stage.save()
         failed += sum(record["status"] == "failed" for record in stage.records)
     counts = write_report(options.out)

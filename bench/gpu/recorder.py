@@ -43,6 +43,7 @@ class Stage:
         same = before.get("programs") == machine["programs"] and before.get("device") == options.device and not options.fresh
         self.before = {record["name"]: record for record in before.get("records", [])} if same else {}
         self.records = []
+        self.finished = False
         self.data = before.get("data", {}) if same else {}
         self.about = about
         print(f"\n== {letter}: {about}", flush=True)
@@ -57,8 +58,11 @@ class Stage:
         return self.on_gpu() and not self.machine["gpu"]
 
     def save(self):
+        # A call that is cut off keeps what an earlier one had got through.
+        reached = {record["name"] for record in self.records}
+        later = [] if self.finished else [record for name, record in self.before.items() if name not in reached]
         write_json(self.path, {"stage": self.letter, "about": self.about, "device": self.options.device, "programs": self.machine["programs"],
-                               "when": time.strftime("%Y-%m-%d %H:%M:%S"), "records": self.records, "data": self.data})
+                               "when": time.strftime("%Y-%m-%d %H:%M:%S"), "records": self.records + later, "data": self.data})
 
     def add(self, name, status, **more):
         assert status in STATUSES

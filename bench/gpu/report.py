@@ -114,13 +114,14 @@ class Report:
         return rows
 
     def unwell(self):
-        rows = []
+        """What has not passed, those with one reason in one row."""
+        names = {}
         for letter, stage in self.stages.items():
             for record in stage["records"]:
                 if record["status"] != "passed":
                     why = record.get("reason") or (record.get("last_lines") or "").replace("\n", " / ")[-300:]
-                    rows.append((letter, record["name"], record["status"], why))
-        return rows
+                    names.setdefault((letter, record["status"], why), []).append(record["name"])
+        return [(letter, "; ".join(these), status, why) for (letter, status, why), these in names.items()]
 
     def step_table(self):
         rounds = self.data("e", "step", "rounds") or []
@@ -205,7 +206,7 @@ class Report:
                 parts.append(f"## {title}\n\n" + "\n".join(texts))
 
         rehearsal = machine.get("device") == "cpu"
-        parts.append("# " + ("Rehearsal on a CPU: no number here means anything" if rehearsal else "On a GPU"))
+        parts.append("# " + ("Rehearsal on a CPU: no number here means anything" if rehearsal else "On a GPU") + "\n")
         calls = machine.get("calls", [])
         about = [("GPU", machine.get("card") or f"none: {machine.get('why_no_gpu') or 'no nvidia-smi'}"), ("commit", machine.get("commit")),
                  ("programs", machine.get("programs")), ("PyTorch, its CUDA and cuDNN", machine.get("torch") or "none"),

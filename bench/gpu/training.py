@@ -1,5 +1,6 @@
 """Stage f: the recipes on real images, resumable, and their figures."""
 import os
+import shutil
 
 from runs import metrics, mlkd, offered_precisions, train_command
 
@@ -31,6 +32,8 @@ def stage_f(stage):
             stage.skip(f"train {name}", f"no {precision} here")
             continue
         output = os.path.join(stage.folder, name)
+        if options.fresh and not stage.on_gpu():  # a rehearsal starts over; hours of training are left alone
+            shutil.rmtree(output, ignore_errors=True)
         needs_teacher = not recipe.startswith("vanilla")
         if needs_teacher and not stage.lacks_gpu() and len(metrics(os.path.dirname(teacher))) < epochs:
             stage.skip(f"train {name}", "its teacher is not trained yet")

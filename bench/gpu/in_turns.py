@@ -2,6 +2,7 @@
 import json
 import os
 import queue
+import signal
 import statistics
 import subprocess
 import threading
@@ -27,7 +28,7 @@ class Peer:
         self.command = [stage.options.python, PEER, "--device", stage.options.device, "--serve", *arguments]
         self.errors = open(os.path.join(stage.folder, f"peer-{name}.log"), "w+")
         self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True,
-                                        env={**os.environ, "TOKENIZERS_PARALLELISM": "false"})
+                                        start_new_session=True)
         threading.Thread(target=self.read, daemon=True).start()
         self.expected = lines
 
@@ -60,10 +61,10 @@ class Peer:
         # What does not fit into the card's memory is a result.
         fatal = [error for error in errors if "out of memory" not in error]
         if len(works) < self.expected:
-            self.close()
+            ended = about is not None and took < seconds - 1 or self.process.poll() is not None
             self.errors.seek(0)
-            ended = self.process.returncode not in (None, -9, -15)
             text = last_lines(self.errors.read()) or "no word from it"
+            self.close()
             self.stage.add(f"peer {self.name}", "failed" if ended else "unfinished", **record,
                            reason=text if ended else f"not ready after {took:.0f} s")
             return about, works, False
@@ -79,8 +80,12 @@ class Peer:
         return self.answer(seconds)
 
     def close(self):
-        self.process.kill()
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)  # with its compiler's workers
+        except ProcessLookupError:
+            pass
         self.process.wait()
+        self.errors.close()
 
 
 def our_piece(stage, key, filter_expression, arguments):
