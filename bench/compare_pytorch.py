@@ -38,59 +38,6 @@ PIECE_SECONDS, REPETITIONS = 0.3, 5  # a piece: so many repetitions of at least 
 
 # ---------------------------------------------------------------- PyTorch's side, in a process of its own
 
-def make_network(torch, depth, widths):
-    """The ResNets of mdistiller for 32x32 images: basic blocks, 1x1 convolutions where shapes change."""
-    nn = torch.nn
-
-    class Block(nn.Module):
-        def __init__(self, inputs, outputs, stride):
-            super().__init__()
-            self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
-            self.bn1 = nn.BatchNorm2d(outputs)
-            self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
-            self.bn2 = nn.BatchNorm2d(outputs)
-            self.relu = nn.ReLU(inplace=True)
-            self.downsample = None
-            if stride != 1 or inputs != outputs:
-                self.downsample = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
-
-        def forward(self, x):
-            y = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
-            return self.relu(y + (x if self.downsample is None else self.downsample(x)))
-
-    layers = [nn.Conv2d(3, widths[0], 3, 1, 1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True)]
-    inputs = widths[0]
-    for stage, outputs in enumerate(widths[1:]):
-        for i in range((depth - 2) // 6):
-            layers.append(Block(inputs, outputs, 2 if stage > 0 and i == 0 else 1))
-            inputs = outputs
-    return nn.Sequential(*layers, nn.AvgPool2d(8), nn.Flatten(), nn.Linear(inputs, CLASSES))
-
-
-def official_loss(torch, student, teacher, target, temperature=4.0, ce_weight=0.1, kd_weight=0.9):
-    """mlkd_official: student and teacher are (weak, strong) logits."""
-    functional = torch.nn.functional
-    temperatures = (temperature, 3.0, 5.0, 2.0, 6.0)
-    with torch.no_grad():
-        p = functional.softmax(teacher[0], dim=1)
-        confidence, mass = p.max(dim=1).values, p.sum(dim=0)
-        sample_mask = (confidence <= torch.quantile(confidence, 0.5)).float().mean()
-        class_mask = (mass <= torch.quantile(mass, 0.5)).float().mean()
-
-    def kd(view, t):
-        log_s = functional.log_softmax(student[view] / t, dim=1)
-        return functional.kl_div(log_s, functional.softmax(teacher[view] / t, dim=1), reduction="batchmean") * t * t
-
-    loss = ce_weight * (functional.cross_entropy(student[0], target) + functional.cross_entropy(student[1], target))
-    instance = sum(kd(1, t) for t in temperatures[:3]) + sum(kd(0, t) for t in temperatures[3:])
-    for t in temperatures:
-        a, b = functional.softmax(student[0] / t, dim=1), functional.softmax(teacher[0] / t, dim=1)
-        instance = instance + sample_mask * kd(0, t)
-        loss = loss + kd_weight * sample_mask * ((b @ b.t() - a @ a.t()) ** 2).sum() / a.shape[0]
-        loss = loss + kd_weight * class_mask * ((b.t() @ b - a.t() @ a) ** 2).sum() / a.shape[1]
-    return loss + kd_weight * instance
-
-
 def loaded_blas():
     """The path of the BLAS that this process has loaded."""
     with open("/proc/self/maps") as maps:
@@ -108,7 +55,7 @@ def worker(task, memory_format, threads):
     import torch
     torch.set_num_threads(threads)
     torch.manual_seed(1)
-    step = loss_step(torch, task) if task.startswith("loss-") else training_step(torch, task, memory_format)
+    step = loss_step(task) if task.startswith("loss-") else training_step(task, memory_format)
     step()
     path, good = loaded_blas()
     print(json.dumps({"torch": torch.__version__, "onednn": torch.backends.mkldnn.is_available(), "blas": path, "good_blas": good}), flush=True)
@@ -126,8 +73,10 @@ def worker(task, memory_format, threads):
         print(json.dumps({"wall": wall, "cpu": cpu}), flush=True)
 
 
-def loss_step(torch, task):
+def loss_step(task):
     """Forward and backward of the loss, both views."""
+    import torch
+    from peers.losses import released
     batch, classes = (int(word) for word in task.removeprefix("loss-").split("x"))
     student = [torch.rand(batch, classes).mul(8).sub(4).requires_grad_() for _ in range(2)]
     teacher = [torch.rand(batch, classes).mul(16).sub(8) for _ in range(2)]
@@ -136,17 +85,19 @@ def loss_step(torch, task):
     def step():
         for view in student:
             view.grad = None
-        official_loss(torch, student, teacher, target).backward()
+        released(student, teacher, target, as_released=False).backward()
 
     return step
 
 
-def training_step(torch, task, memory_format):
+def training_step(task, memory_format):
+    import torch
+    from peers.losses import released
+    from peers.networks import X4_WIDTHS, make_network
     layout = torch.channels_last if memory_format == "channels_last" else torch.contiguous_format
-    x4 = (32, 64, 128, 256)
-    student = make_network(torch, 20, (16, 16, 32, 64)) if task == "resnet20" else make_network(torch, 8, x4)
+    student = make_network(20, (16, 16, 32, 64)) if task == "resnet20" else make_network(8, X4_WIDTHS)
     student = student.to(memory_format=layout).train()
-    teacher = make_network(torch, 32, x4).to(memory_format=layout).eval() if task == "mlkd" else None
+    teacher = make_network(32, X4_WIDTHS).to(memory_format=layout).eval() if task == "mlkd" else None
     optimizer = torch.optim.SGD(student.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
     views = [torch.rand(BATCH, 3, 32, 32).mul(4).sub(2).to(memory_format=layout) for _ in range(2 if task == "mlkd" else 1)]
     target = torch.randint(CLASSES, (BATCH,))
@@ -158,7 +109,7 @@ def training_step(torch, task, memory_format):
         else:
             with torch.no_grad():
                 taught = [teacher(view) for view in views]
-            loss = official_loss(torch, logits, taught, target)
+            loss = released(logits, taught, target, as_released=False)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()

@@ -45,6 +45,7 @@ if wanted cuda; then
     if command -v nvcc >/dev/null; then
         configure cuda -DCMAKE_CUDA_ARCHITECTURES="${CMAKE_CUDA_ARCHITECTURES:-90}"
         build cuda --target mlkd test_cuda
+        scripts/check_spills.sh
         build/cuda/bin/test_cuda
         # The comparisons of both devices once more, with a second CPU in the GPU's place where there is none.
         MLKD_TEST_WITHOUT_GPU=1 build/cuda/bin/test_cuda -ts=kernels >build/cuda/stand_in.log || { cat build/cuda/stand_in.log; exit 1; }

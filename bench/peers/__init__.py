@@ -1,0 +1,1 @@
+"""PyTorch doing what mlkd does, written for comparison."""
