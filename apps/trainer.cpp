@@ -91,7 +91,8 @@ Trainer::Trainer(Config config, const TrainOptions& options)
     else
         folder_.clear();
     folder_.save_config(to_json(config_));
-    fmt::print("run       {} epochs of {} batches of {}, output in {}\n", config_.solver.epochs, train_feed_->batches(), batch, folder_.path());
+    fmt::print("run       {} epochs of {} batches of {} in {}, output in {}\n", config_.solver.epochs, train_feed_->batches(), batch,
+               resolved_precision(config_.precision, *backend_), folder_.path());
     std::fflush(stdout);
 }
 

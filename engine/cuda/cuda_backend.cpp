@@ -29,8 +29,7 @@ std::string machine(const cudaDeviceProp& gpu, const Cudnn& cudnn) {
 CudaBackend::CudaBackend(const CudaOptions& options, const cudaDeviceProp& gpu)
     : cudnn_(load_cudnn()),
       cublas_(load_cublas()),
-      description_(fmt::format("{}, CUDA {}, cuBLAS {}, {}", machine(gpu, cudnn_), cuda_version_text(CUDART_VERSION), cublas_.version(),
-                               options.convolutions == MathMode::tf32 ? "tf32" : "fp32")),
+      description_(fmt::format("{}, CUDA {}, cuBLAS {}", machine(gpu, cudnn_), cuda_version_text(CUDART_VERSION), cublas_.version())),
       stream_(make_stream()),
       handle_(make_handle(cudnn_, stream_.get())),
       convolutions_({cudnn_, handle_.get()}, stream_.get(), {options.convolutions == MathMode::tf32, options.nondeterministic},
