@@ -37,10 +37,13 @@ for file in "${files[@]}"; do
             if (match(name, /^(row|index)_kernel<.*>$/)) name = substr(name, index(name, "<") + 1, length(name) - index(name, "<") - 1)
             gsub(/^ +| +$/, "", name)
         }
-        /bytes spill stores/ { for (i = 2; i < NF; ++i) if ($(i + 1) == "bytes" && $(i + 2) == "spill") { if ($(i + 3) ~ /stores/) stores = $i; else loads = $i } }
+        # "0 bytes stack frame, 8 bytes spill stores, 12 bytes spill loads"
+        match($0, /[0-9]+ bytes spill stores/) { stores = substr($0, RSTART) + 0 }
+        match($0, /[0-9]+ bytes spill loads/) { loads = substr($0, RSTART) + 0 }
         /Used [0-9]+ registers/ {
-            shared = 0
-            for (i = 1; i < NF; ++i) { if ($(i + 1) ~ /^registers/) registers = $i; if ($(i + 1) == "bytes" && $(i + 2) ~ /^smem/) shared = $i }
+            match($0, /[0-9]+ registers/)
+            registers = substr($0, RSTART) + 0
+            shared = match($0, /[0-9]+ bytes smem/) ? substr($0, RSTART) + 0 : 0
             printf "%-28s %-58s %9d %7d %6d %6d\n", file, name, registers, shared, stores, loads
         }'
 done | tee "$folder/table"

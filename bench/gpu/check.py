@@ -43,7 +43,8 @@ def default_python():
 def arguments():
     parser = argparse.ArgumentParser(prog="gpu_check.sh", description=__doc__)
     parser.add_argument("--bin", required=True, help="folder of mlkd, golden and the test programs (build/cuda/bin)")
-    parser.add_argument("--data", default="", help="folder of CIFAR-100's train.bin and test.bin; without it, c, part of d, and f are left out")
+    parser.add_argument("--data", default="", help="folder of CIFAR-100's train.bin and test.bin; without it, c, part of d, and f are "
+                        "left out")
     parser.add_argument("--out", default="gpu_check", help="folder of results (default: %(default)s)")
     parser.add_argument("--stages", default="all", type=list_of(STAGES, "stage"), help="e.g. a,c (default: all)")
     parser.add_argument("--minutes", type=float, default=9, help="of a stage (default: %(default)s)")

@@ -13,21 +13,26 @@ def cases(pattern):
     return sorted(glob.glob(os.path.join(GOLDEN, pattern + ".safetensors")))
 
 
-def sources_of(program):
-    """Where the test program looks for its reference values."""
-    with open(program, "rb") as file:
-        found = re.search(rb"(/[ -~]+)/tests/golden\0", file.read())
-    return found.group(1).decode() if found else None
+def sources_of(folder):
+    """Where the test programs look for their reference values; not each of them holds the path in one piece."""
+    for name in TEST_PROGRAMS:
+        path = os.path.join(folder, name)
+        if os.path.exists(path):
+            with open(path, "rb") as file:
+                found = re.search(rb"(/[ -~]+)/tests/golden\0", file.read())
+            if found:
+                return found.group(1).decode()
+    return None
 
 
 def run_tests(stage):
+    sources = sources_of(stage.options.bin)
     for name in TEST_PROGRAMS:
         program = os.path.join(stage.options.bin, name)
         if not os.path.exists(program):
             stage.skip(name, f"not in {stage.options.bin}")
             continue
-        sources = sources_of(program)
-        if sources and not os.path.isdir(sources):
+        if sources and name != "test_cuda" and not os.path.isdir(sources):
             stage.skip(name, f"compiled with the sources in {sources}, which is not here: ln -s {ROOT} {sources}")
             continue
         rehearsal = [] if stage.on_gpu() else ["--test-suite=team"]

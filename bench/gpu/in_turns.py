@@ -149,7 +149,9 @@ def compare(stage, part, ours, settings, arguments_of, expected, budget):
 def stage_e(stage):
     names = [f"peers, {part}" for part in ("step", "loss")]
     if stage.lacks_gpu() or not stage.machine["torch"]:
-        reason = f"no GPU: {stage.machine['why_no_gpu']}" if stage.lacks_gpu() else f"{stage.options.python} has no torch; name another with --python"
+        reason = f"{stage.options.python} has no torch; name another with --python"
+        if stage.lacks_gpu():
+            reason = "no GPU: " + stage.machine["why_no_gpu"]
         for name in names:
             stage.skip(name, reason)
         return

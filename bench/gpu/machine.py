@@ -50,8 +50,6 @@ def describe(options):
         if not wider_why:
             folders, text, why = wider, wider_text, wider_why
     card = output_of(["nvidia-smi", "--query-gpu=name,driver_version,memory.total,clocks.max.sm,power.limit", "--format=csv,noheader"])
-    if card is None and not why:
-        why = "nvidia-smi fails"
     torch = output_of([options.python, "-c", "import torch; print(torch.__version__, torch.version.cuda, torch.backends.cudnn.version())"])
     programs = hashlib.sha256()
     for path in sorted(glob.glob(os.path.join(options.bin, "*"))):

@@ -38,8 +38,8 @@ class Utilisation:
 def bench(stage, key, filter_expression, *more):
     path = os.path.join(stage.folder, f"bench-{key}.json")
     repetitions = ["--min-time", "0.05", "--repetitions", "5"] if stage.on_gpu() else ["--min-time", "0.01", "--repetitions", "2"]
-    stage.run(f"bench {key}", [mlkd(stage), "bench", "--device", stage.options.device, "--filter", filter_expression, *repetitions, "--json", path,
-                               *more])
+    stage.run(f"bench {key}", [mlkd(stage), "bench", "--device", stage.options.device, "--filter", filter_expression, "--json", path,
+                               *repetitions, *more])
     results = bench_results(path)
     if results:
         stage.data.setdefault("bench", {})[key] = results
@@ -51,7 +51,8 @@ def epoch(stage, precision, teacher):
     run = os.path.join(stage.folder, f"epoch-{precision}")
     name = f"epochs of mlkd_official, {precision}"
     epochs = 4 if stage.on_gpu() else 2
-    command = train_command(stage, "mlkd_official_240", run, precision, f"distiller.teacher_checkpoint={teacher}", f"solver.epochs={epochs}")
+    command = train_command(stage, "mlkd_official_240", run, precision, f"distiller.teacher_checkpoint={teacher}",
+                            f"solver.epochs={epochs}")
     if not stage.passed_before(name, command) and not stage.lacks_gpu():
         fresh_folder(run)
         stage.data.get("epoch", {}).pop(precision, None)

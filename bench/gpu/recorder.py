@@ -61,8 +61,9 @@ class Stage:
         # A call that is cut off keeps what an earlier one had got through.
         reached = {record["name"] for record in self.records}
         later = [] if self.finished else [record for name, record in self.before.items() if name not in reached]
-        write_json(self.path, {"stage": self.letter, "about": self.about, "device": self.options.device, "programs": self.machine["programs"],
-                               "when": time.strftime("%Y-%m-%d %H:%M:%S"), "records": self.records + later, "data": self.data})
+        write_json(self.path, {"stage": self.letter, "about": self.about, "device": self.options.device,
+                               "programs": self.machine["programs"], "when": time.strftime("%Y-%m-%d %H:%M:%S"),
+                               "records": self.records + later, "data": self.data})
 
     def add(self, name, status, **more):
         assert status in STATUSES

@@ -16,7 +16,9 @@ STEPS_OF_AN_EPOCH = 782
 
 def table(header, rows):
     lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    return "\n".join(lines + ["| " + " | ".join(str(cell).replace("|", "/").replace("\n", " ") for cell in row) + " |" for row in rows]) + "\n"
+    for row in rows:
+        lines.append("| " + " | ".join(str(cell).replace("|", "/").replace("\n", " ") for cell in row) + " |")
+    return "\n".join(lines) + "\n"
 
 
 def number(value, digits=3):
@@ -84,7 +86,8 @@ class Report:
         for what, peer, need, stretch in (("official-style eager PyTorch", "eager", 6, 10),
                                           (f"compiled PyTorch with CUDA graphs{f' ({best})' if best else ''}", best, 1.3, 2)):
             seen = ratios(rounds, "ours-bf16", peer, STEP, STEP)
-            row(f"bf16 step against {what}", f"{need}×", f"{stretch}×", "", seen and spread(seen, "×"), seen and statistics.median(seen) >= need)
+            row(f"bf16 step against {what}", f"{need}×", f"{stretch}×", "", seen and spread(seen, "×"),
+                seen and statistics.median(seen) >= need)
         epoch = self.data("d", "epoch", "bf16", "seconds")
         row("an epoch with augmentation and evaluation, bf16", "1.6 s", "1.1 s", "0.61 s",
             epoch and f"{number(epoch['median'])} s ({number(epoch['min'])}–{number(epoch['max'])})", epoch and epoch["median"] <= 1.6)
@@ -100,7 +103,8 @@ class Report:
             gaps and max(map(abs, gaps)) <= 0.3)
         for size, group, need in (("64x100", "fp32", 15), ("512x1000", "tf32", 150), ("512x1000", "fp32", 450)):
             ms = self.bench(f"loss-{group}", f"loss/mlkd_official/{size}")
-            row(f"loss forward+backward {size.replace('x', '×')}, {'TF32 products' if group == 'tf32' else 'float32'}", f"{need} µs", "", "",
+            products = "TF32 products" if group == "tf32" else "float32"
+            row(f"loss forward+backward {size.replace('x', '×')}, {products}", f"{need} µs", "", "",
                 ms and time_text(ms), ms and 1e3 * ms <= need)
         return rows
 
@@ -110,7 +114,8 @@ class Report:
         rows = []
         for letter, stage in self.stages.items():
             counts = [sum(record["status"] == status for record in stage["records"]) for status in STATUSES]
-            rows.append((letter, stage["about"], *counts, f"{sum(record.get('seconds', 0) for record in stage['records']):.0f} s", stage["when"]))
+            seconds = sum(record.get("seconds", 0) for record in stage["records"])
+            rows.append((letter, stage["about"], *counts, f"{seconds:.0f} s", stage["when"]))
         return rows
 
     def unwell(self):
@@ -146,7 +151,8 @@ class Report:
     def loss_table(self):
         rounds = self.data("e", "loss", "rounds") or []
         whats = list(dict.fromkeys(what for this in rounds for times in this.values() for what in times))
-        alone = {what for group in ("loss-fp32", "loss-tf32") for what in self.data("d", "bench", group) if what.startswith("loss/mlkd_official/")}
+        alone = {what for group in ("loss-fp32", "loss-tf32") for what in self.data("d", "bench", group)
+                 if what.startswith("loss/mlkd_official/")}
         rows = []
         for what in whats + sorted(alone - set(whats)):
             cells = [what.rsplit("/", 1)[1].replace("x", "×")]
@@ -167,9 +173,9 @@ class Report:
     def bench_rows(self, group):
         rows = []
         for name, result in sorted(self.data("d", "bench", group).items(), key=lambda item: -item[1]["median_ms"]):
+            counters = ("GFLOP/s", "% of peak FLOP/s", "GB/s", "% of peak bandwidth", "kernels")
             rows.append((name, time_text(result["median_ms"]), f"{time_text(result['min_ms'])}–{time_text(result['max_ms'])}",
-                         *(number(result[key]) if key in result else "" for key in ("GFLOP/s", "% of peak FLOP/s", "GB/s", "% of peak bandwidth",
-                                                                                    "kernels"))))
+                         *(number(result[key]) if key in result else "" for key in counters)))
         return rows
 
     def epoch_rows(self):
@@ -185,14 +191,15 @@ class Report:
         return rows
 
     def training_rows(self):
-        return [(name, run["recipe"], run["precision"], f"{run['epochs']} of {run['of']}", f"{run['best_top1']:.2f} (epoch {run['best_epoch']})",
-                 f"{run['last_top1']:.2f}", f"{run['seconds'] / 60:.1f} min") for name, run in self.data("f", "training").items()]
+        return [(name, run["recipe"], run["precision"], f"{run['epochs']} of {run['of']}",
+                 f"{run['best_top1']:.2f} (epoch {run['best_epoch']})", f"{run['last_top1']:.2f}", f"{run['seconds'] / 60:.1f} min") for name, run in self.data("f", "training").items()]
 
     def golden_rows(self):
         rows = []
         for group, cases in self.data("a", "golden").items():
             passed = sum(line.startswith("PASS") for line in cases.values())
-            rows.append((group, f"{passed} of {len(cases)}", "; ".join(f"{name}: {line}" for name, line in cases.items() if not line.startswith("PASS"))))
+            others = [f"{name}: {line}" for name, line in cases.items() if not line.startswith("PASS")]
+            rows.append((group, f"{passed} of {len(cases)}", "; ".join(others)))
         return rows
 
     # ------------------------------------------------------------ the text
@@ -214,7 +221,8 @@ class Report:
                  *((f"peaks measured by mlkd bench ({group})", f"{float(peak['peak_gflop_per_second']) / 1e3:.1f} TFLOP/s, "
                     f"{float(peak['peak_gb_per_second']):.0f} GB/s") for group, peak in self.data("d", "peaks").items()
                    if group.startswith("step") and "peak_gflop_per_second" in peak)]
-        commands = "\n".join(f"scripts/gpu_check.sh {' '.join(call['arguments'])}   # {call['when']}, {call['commit']}" for call in calls[-8:])
+        commands = "\n".join(f"scripts/gpu_check.sh {' '.join(call['arguments'])}   # {call['when']}, {call['commit']}"
+                             for call in calls[-8:])
         parts.append(table(("machine", ""), about) + f"\n```\n{commands}\n```\n")
         if not rehearsal:
             section("Required and seen", table(("what", "required", "stretch", "floor", "seen", "met"), self.required()))
@@ -222,21 +230,24 @@ class Report:
                 "Not passed:\n\n" + table(("stage", "what", "", "why"), self.unwell()) if self.unwell() else "Everything passed.\n")
         section("Reference values", self.golden_rows() and table(("cases", "passed", "not passed"), self.golden_rows()))
         ours, rows = self.step_table()
-        section("Step: PyTorch in the same run, in turns", rows and table(("setting", "median (min–max of rounds)", *(f"over {key}" for key in ours), "what"),
-                                                                          rows))
+        section("Step: PyTorch in the same run, in turns", rows and table(
+            ("setting", "median (min–max of rounds)", *(f"over {key}" for key in ours), "what"), rows))
         rows = self.loss_table()
         section("Loss forward+backward, mlkd_official", rows and table(
-            ("B×C", "float32", "TF32 products", "PyTorch eager", "over float32", "PyTorch compiled, one graph", "over float32", "% of peak FLOP/s",
-             "MB workspace"), rows))
+            ("B×C", "float32", "TF32 products", "PyTorch eager", "over float32", "PyTorch compiled, one graph", "over float32",
+             "% of peak FLOP/s", "MB workspace"), rows))
         rows = self.epoch_rows()
         section("An epoch of mlkd_official_240", rows and table(
-            ("precision", "training + evaluation", "training", "evaluation", "training outside steps (computed)", "no kernel running (nvidia-smi)"), rows))
+            ("precision", "training + evaluation", "training", "evaluation", "training outside steps (computed)",
+             "no kernel running (nvidia-smi)"), rows))
         rows = self.training_rows()
-        section("Training on CIFAR-100", rows and table(("run", "recipe", "precision", "epochs", "top-1 best", "top-1 last", "time"), rows))
+        section("Training on CIFAR-100", rows and table(
+            ("run", "recipe", "precision", "epochs", "top-1 best", "top-1 last", "time"), rows))
         for group in self.data("d", "bench"):
             if not group.startswith("loss"):
-                section(f"mlkd bench, {group}", table(("benchmark", "median", "min–max", "GFLOP/s", "% of peak", "GB/s", "% of bandwidth", "kernels"),
-                                                      self.bench_rows(group)))
+                section(f"mlkd bench, {group}", table(
+                    ("benchmark", "median", "min–max", "GFLOP/s", "% of peak", "GB/s", "% of bandwidth", "kernels"),
+                    self.bench_rows(group)))
         if self.machine.get("doctor"):
             section("mlkd doctor", f"```\n{self.machine['doctor']}\n```\n")
         return "\n".join(parts)

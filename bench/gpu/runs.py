@@ -80,12 +80,14 @@ def tensors_of(path):
 
 def difference(run, other):
     """What differs between two runs, times aside; empty when nothing does."""
-    ours, theirs = ([{key: value for key, value in line.items() if key not in TIMES} for line in metrics(folder)] for folder in (run, other))
+    ours, theirs = ([{key: value for key, value in line.items() if key not in TIMES} for line in metrics(folder)]
+                    for folder in (run, other))
     if not ours or len(ours) != len(theirs):
         return f"{len(ours)} and {len(theirs)} epochs"
     for a, b in zip(ours, theirs):
         if a != b:
-            return f"metrics of epoch {a.get('epoch')}: " + ", ".join(f"{key} {a[key]} and {b.get(key)}" for key in a if a[key] != b.get(key))
+            return f"metrics of epoch {a.get('epoch')}: " + ", ".join(f"{key} {a[key]} and {b.get(key)}"
+                                                                      for key in a if a[key] != b.get(key))
     files = [os.path.join(folder, "student_last.safetensors") for folder in (run, other)]
     try:
         contents = [open(path, "rb").read() for path in files]
