@@ -71,19 +71,29 @@ template <class S, int V> struct StatisticsPartialVectors {
         for (int g = mine.first; g < mine.groups; g += mine.stride) {
             const Packed<S, V> first = words[g];
             ChannelValues<T, V> sum, square;
-            for (int p = mine.lane; p < count; p += mine.lanes) {
-                const Packed<S, V> pixel = words[p * mine.groups + g];
-                for (int v = 0; v < V; ++v) {
-                    const T shifted = as_computed(pixel.element[v]) - as_computed(first.element[v]);
-                    sum[v] += shifted;
-                    square[v] += shifted * shifted;
-                }
+            // One word a pixel is little to wait for: several are under way at once.
+            constexpr int ahead = 4;
+            int p = mine.lane;
+            for (; p + (ahead - 1) * mine.lanes < count; p += ahead * mine.lanes) {
+                Packed<S, V> word[ahead];
+                for (int i = 0; i < ahead; ++i) word[i] = words[(p + i * mine.lanes) * mine.groups + g];
+                for (int i = 0; i < ahead; ++i) add(sum, square, word[i], first);
             }
+            for (; p < count; p += mine.lanes) add(sum, square, words[p * mine.groups + g], first);
             sum.store(scratch + 2 * mine.lane * C, g);
             square.store(scratch + (2 * mine.lane + 1) * C, g);
         }
         team.sync();
         for_each_lane_sum(team, scratch, mine.lanes, C, WriteStatistics<S>{partials + row * 2 * C, origin, static_cast<T>(count), C});
+    }
+
+private:
+    MLKD_HD static void add(ChannelValues<T, V>& sum, ChannelValues<T, V>& square, const Packed<S, V>& pixel, const Packed<S, V>& origin) {
+        for (int v = 0; v < V; ++v) {
+            const T shifted = as_computed(pixel.element[v]) - as_computed(origin.element[v]);
+            sum[v] += shifted;
+            square[v] += shifted * shifted;
+        }
     }
 };
 
