@@ -4,7 +4,7 @@ import subprocess
 import threading
 import time
 
-from runs import (bench_results, fresh_folder, metrics, mlkd, offered_precisions, offers, peaks, teacher_for, train_command)
+from runs import (bench_results, fresh_folder, metrics, mlkd, offered_precisions, offers, peaks, short_teacher, teacher_for, train_command)
 
 
 class Utilisation:
@@ -54,7 +54,7 @@ def epoch(stage, precision, teacher):
     command = train_command(stage, "mlkd_official_240", run, precision, f"distiller.teacher_checkpoint={teacher}",
                             f"solver.epochs={epochs}")
     if not stage.passed_before(name, command) and not stage.lacks_gpu():
-        fresh_folder(run)
+        fresh_folder(run, short_teacher(stage))
         stage.data.get("epoch", {}).pop(precision, None)
     use = Utilisation() if stage.on_gpu() and not stage.lacks_gpu() else None
     good = stage.run(name, command)
@@ -88,7 +88,7 @@ def stage_d(stage):
         bench(stage, "step-fp32", "^step/evaluate/resnet20")
         bench(stage, "loss-fp32", "^loss/mlkd_official/(64x100|512x100)$")
     if stage.options.data:
-        teacher = teacher_for(stage, stage.folder)
+        teacher = teacher_for(stage)
         for precision in ("bf16", "tf32", "fp32") if not stage.on_gpu() else ("bf16", "tf32"):
             if precision in precisions and (teacher or stage.lacks_gpu()):
                 epoch(stage, precision, teacher or "TEACHER")

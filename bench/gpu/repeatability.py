@@ -2,16 +2,13 @@
 import os
 import signal
 
-from runs import difference, fresh_folder, metrics, offered_precisions, offers, teacher_for, train_command
-
-EPOCHS = 8
-
+from runs import difference, fresh_folder, metrics, offered_precisions, offers, short_teacher, teacher_for, train_command
 
 def stage_c(stage):
     if not stage.options.data:
         stage.skip("runs", "no --data")
         return
-    teacher = teacher_for(stage, stage.folder)
+    teacher = teacher_for(stage)
     if teacher is None and not stage.lacks_gpu():
         stage.skip("runs", "no teacher")
         return
@@ -25,7 +22,8 @@ def stage_c(stage):
 
 def check(stage, precision, teacher):
     straight = os.path.join(stage.folder, precision, "straight")
-    settings = [f"distiller.teacher_checkpoint={teacher}", f"solver.epochs={EPOCHS}", "solver.lr_decay_stages=[4]",
+    epochs = 8 if stage.on_gpu() else 4
+    settings = [f"distiller.teacher_checkpoint={teacher}", f"solver.epochs={epochs}", "solver.lr_decay_stages=[2]",
                 *(["dataset.train_images=3000"] if stage.on_gpu() else [])]  # 46 batches and a smaller one
 
     def command(run, *more):
@@ -37,7 +35,7 @@ def check(stage, precision, teacher):
 
     name = f"{precision}: straight"
     if not stage.passed_before(name, command(straight)) and not stage.lacks_gpu():
-        fresh_folder(straight)
+        fresh_folder(straight, short_teacher(stage))
     if not stage.run(name, command(straight)) and not stage.lacks_gpu():
         return
     others = {"a second run with its seed": []}
@@ -54,6 +52,6 @@ def check(stage, precision, teacher):
         fresh_folder(run, straight)
     killed = stage.stopped(f"{precision}: killed after an epoch", command(run), signal.SIGKILL, lambda: len(metrics(run)) >= 1)
     interrupted = stage.stopped(f"{precision}: resumed, interrupted", command(run, "--resume"), signal.SIGINT,
-                                lambda: len(metrics(run)) >= 3)
+                                lambda: len(metrics(run)) >= 2)
     resumed = stage.run(f"{precision}: resumed to the end", command(run, "--resume"), again=True)
     compared("killed, interrupted and resumed", run, killed and interrupted and resumed)

@@ -192,7 +192,8 @@ class Report:
 
     def training_rows(self):
         return [(name, run["recipe"], run["precision"], f"{run['epochs']} of {run['of']}",
-                 f"{run['best_top1']:.2f} (epoch {run['best_epoch']})", f"{run['last_top1']:.2f}", f"{run['seconds'] / 60:.1f} min") for name, run in self.data("f", "training").items()]
+                 f"{run['best_top1']:.2f} (epoch {run['best_epoch']})", f"{run['last_top1']:.2f}", f"{run['seconds'] / 60:.1f} min")
+                for name, run in self.data("f", "training").items()]
 
     def golden_rows(self):
         rows = []

@@ -37,16 +37,22 @@ def train_command(stage, recipe, output, precision, *more):
     return command + list(more)
 
 
-def teacher_for(stage, folder):
-    """The trained teacher where there is one, else one that has seen a few images: the bits and the times are no other."""
+def short_teacher(stage):
+    return os.path.join(stage.options.out, "teacher")
+
+
+def teacher_for(stage):
+    """The trained teacher where there is one, else one that has seen a few images: the times are the same."""
     trained = os.path.join(stage.options.out, "f", "teacher", "student_best.safetensors")
     if os.path.exists(trained):
         return trained
-    output = os.path.join(folder, "teacher")
+    output = short_teacher(stage)
     path = os.path.join(output, "student_last.safetensors")
+    if os.path.exists(path) and not stage.options.fresh:
+        return path
     command = train_command(stage, "vanilla_teacher", output, offered_precisions(stage)[0], "--overwrite", "solver.epochs=1",
                             *(["dataset.train_images=3000"] if stage.on_gpu() else []))
-    stage.run("a teacher, one short epoch", command, again=not os.path.exists(path))
+    stage.run("a teacher, one short epoch", command, again=True)
     return path if os.path.exists(path) else None
 
 

@@ -20,7 +20,7 @@ def stage_f(stage):
         return
     precisions = offered_precisions(stage)
     default = next(name for name in ("bf16", "tf32", "fp32") if name in precisions)
-    epochs = options.epochs or (240 if stage.on_gpu() else 2)
+    epochs = options.epochs or (240 if stage.on_gpu() else 1)
     stages = [max(i + 1, epochs * eighths // 8) for i, eighths in enumerate((5, 6, 7))]  # of 240: 150, 180, 210
     short = [] if epochs == 240 else [f"solver.epochs={epochs}", "solver.lr_decay_stages=[{},{},{}]".format(*stages)]
     teacher = os.path.join(stage.folder, "teacher", "student_best.safetensors")
