@@ -63,10 +63,10 @@ public:
             backend_.synchronize();
             if (on_gpu_) prepare_round();
         }
-        for ([[maybe_unused]] auto iteration : state) {
-            if (on_gpu_) {
-                state.SetIterationTime(seconds_of_round() / runs_);
-            } else {
+        if (on_gpu_) {
+            while (state.KeepRunningBatch(runs_)) state.SetIterationTime(seconds_of_round());
+        } else {
+            for ([[maybe_unused]] auto iteration : state) {
                 work_.run();
                 backend_.synchronize();
             }
