@@ -50,6 +50,9 @@ if wanted cuda; then
         # The comparisons of both devices once more, with a second CPU in the GPU's place where there is none.
         MLKD_TEST_WITHOUT_GPU=1 build/cuda/bin/test_cuda -ts=kernels >build/cuda/stand_in.log || { cat build/cuda/stand_in.log; exit 1; }
         build/cuda/bin/mlkd doctor
+        # The program built with CUDA trains on whatever the machine has.
+        build/cuda/bin/mlkd train --data synthetic:200:10 distiller.student=resnet8 solver.epochs=1 solver.batch_size=32 \
+            --output build/cuda/run --overwrite
     else
         echo "== cuda: no nvcc, left out"
     fi
