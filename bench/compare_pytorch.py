@@ -29,7 +29,8 @@ TASKS = {  # name: the benchmark of `mlkd bench`
     "resnet20": "step/train/resnet20/64",
     "resnet8x4": "step/train/resnet8x4/64",
     "mlkd": "step/mlkd_official/resnet32x4_resnet8x4/64",
-    **{f"loss-{size}": f"loss/mlkd_official/{size}" for size in ("64x100", "64x1000", "256x100", "512x100", "256x1000", "512x1000")},
+    **{f"loss-{size}": f"loss/mlkd_official/{size}" for size in ("64x100", "64x1000", "64x10000", "256x100", "256x1000",
+                                                      "512x100", "512x1000", "4096x1000")},
 }
 FORMATS = ("channels_last", "contiguous")
 OPENBLAS = {"OpenBLAS default": {}, "OpenBLAS SkylakeX": {"OPENBLAS_CORETYPE": "SkylakeX"}}
