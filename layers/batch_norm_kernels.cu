@@ -246,7 +246,8 @@ void launch_pass(const Stream& stream, const Pixels& pixels, std::int64_t rows, 
     launch(std::integral_constant<int, 1>{});
 }
 
-RowLaunch merge_launch() { return {.scratch_bytes = merge_scratch_bytes(block), .team_size = block}; }
+// Twice a block: few rows, each of which waits for memory.
+RowLaunch merge_launch(int views) { return {.scratch_bytes = merge_scratch_bytes(2 * block, views), .team_size = 2 * block}; }
 
 }  // namespace
 
@@ -267,7 +268,7 @@ void batch_norm_statistics(const Stream& stream, const Tensor& mean, const Tenso
         for_each_row(stream, merge_rows(pixels.channels),
                      StatisticsMerge<T>{mean.as<T>(), inverse_deviation.as<T>(), running_mean.as<T>(), running_variance.as<T>(),
                                         partials.as<T>(), pixels, views, updates_per_view},
-                     merge_launch());
+                     merge_launch(views));
     });
 }
 
@@ -296,7 +297,7 @@ void batch_norm_backward_sums(const Stream& stream, const Tensor& dL_dgamma, con
         for_each_row(stream, merge_rows(pixels.channels),
                      BackwardMerge<T>{dL_dgamma.as<T>(), dL_dbeta.as<T>(), mean_dz.as<T>(), mean_dz_xhat.as<T>(), partials.as<T>(),
                                       pixels, views},
-                     merge_launch());
+                     merge_launch(views));
     });
 }
 

@@ -1,6 +1,7 @@
 #pragma once
-// From the chunks' sums to the channels' numbers: in double, in fixed order, a block of channels a row.
+// From the chunks' sums to the channels' numbers: in double, in fixed order, a few channels a row.
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 
 #include "engine/seam.h"
@@ -10,32 +11,59 @@
 
 namespace mlkd {
 
-constexpr int merge_channels = 8;  // of a row: 32 bytes of each partial vector, a sector of a GPU's memory
+constexpr int merge_channels = 4;  // of a row: enough rows for a GPU's multiprocessors, as the work is all waiting for memory
 constexpr std::int64_t merge_rows(int channels) { return (channels + merge_channels - 1) / merge_channels; }
-// Of a row: sums (width), what is kept from one pass to the next (width), and sums of lanes (lanes, width).
-inline std::size_t merge_scratch_bytes(int team_size) {
-    return sizeof(double) * static_cast<std::size_t>(2 * merge_channels + (team_size > merge_channels ? team_size : merge_channels));
+
+// What a row sums over the chunks: a column for each view, each of a chunk's two numbers, and each of the row's channels. All
+// of them at once, since one pass over the chunks costs a GPU the latency of its memory, whatever it carries.
+struct MergeColumns {
+    Pixels pixels;
+    int views, first, width;  // first: the row's first channel; width: how many it has
+
+    MLKD_HD MergeColumns(const Pixels& cut, int view_count, std::int64_t row)
+        : pixels(cut), views(view_count), first(static_cast<int>(row) * merge_channels), width(cut.channels - first) {
+        if (width > merge_channels) width = merge_channels;
+    }
+    MLKD_HD int count() const { return 2 * views * width; }
+    MLKD_HD int at(int view, int which, int c) const { return (2 * view + which) * width + c; }
+    MLKD_HD int which(int column) const { return column / width % 2; }
+    // Of a view's chunk 0 in partials (views, chunks, 2, C): the first of the two numbers for the column's channel. That of the next
+    // chunk is 2 · C further on, and the second number C.
+    MLKD_HD std::int64_t origin(int column) const {
+        return column / (2 * width) * pixels.chunks * 2 * pixels.channels + first + column % width;
+    }
+    MLKD_HD std::int64_t count_of_chunk(std::int64_t chunk) const {
+        return chunk + 1 < pixels.chunks ? pixels.chunk : pixels.per_view - chunk * pixels.chunk;
+    }
+};
+
+// Of a row: sums (columns), then sums of lanes (lanes, columns).
+inline std::size_t merge_scratch_bytes(int team_size, int views) {
+    const int columns = 2 * views * merge_channels;
+    return sizeof(double) * static_cast<std::size_t>(columns + (team_size > columns ? team_size : columns));
 }
 
-// Sums over a view's chunks for the channels first .. first + width - 1 of one row. `term(chunk, c)` in double.
+// sums[column] = the sum over the chunks of term(chunk, column).
 template <class Team, class Term>
-MLKD_HD void sum_over_chunks(const Team& team, double* sums, double* scratch, int width, std::int64_t chunks, const Term& term) {
-    const ChannelGroups<1> mine(team, width);
-    for (int c = mine.first; c < width; c += mine.stride) {
+MLKD_HD void sum_over_chunks(const Team& team, double* sums, const MergeColumns& columns, const Term& term) {
+    const int count = columns.count();
+    double* const scratch = sums + count;  // (lanes, columns)
+    const ChannelGroups<1> mine(team, count);
+    for (int column = mine.first; column < count; column += mine.stride) {
         double sum = 0.0;
-        for (std::int64_t chunk = mine.lane; chunk < chunks; chunk += mine.lanes) sum += term(chunk, c);
-        scratch[mine.lane * width + c] = sum;
+        for (std::int64_t chunk = mine.lane; chunk < columns.pixels.chunks; chunk += mine.lanes) sum += term(chunk, column);
+        scratch[mine.lane * count + column] = sum;
     }
     team.sync();
-    for (int c = team.rank(); c < width; c += team.size()) {
+    for (int column = team.rank(); column < count; column += team.size()) {
         double sum = 0.0;
-        for (int lane = 0; lane < mine.lanes; ++lane) sum += scratch[lane * width + c];
-        sums[c] = sum;
+        for (int lane = 0; lane < mine.lanes; ++lane) sum += scratch[lane * count + column];
+        sums[column] = sum;
     }
     team.sync();
 }
 
-// Row: a block of channels. Means and variances of each view, and the running statistics view by view.
+// Row: a few channels. Means and variances of each view, and the running statistics view by view.
 template <class T> struct StatisticsMerge {
     T *mean, *inverse_deviation;         // (views, C)
     T *running_mean, *running_variance;  // (C)
@@ -44,55 +72,48 @@ template <class T> struct StatisticsMerge {
     int views, updates_per_view;
 
     template <class Team> MLKD_HD void operator()(const Team& team, std::int64_t row) const {
-        const int C = pixels.channels, first = static_cast<int>(row) * merge_channels;
-        const int width = C - first < merge_channels ? C - first : merge_channels;
+        const MergeColumns columns(pixels, views, row);
         double* const sums = team.template scratch<double>();
-        double* const kept = sums + merge_channels;
-        double* const scratch = kept + merge_channels;
+        sum_over_chunks(team, sums, columns, AroundFirstChunk{partials, columns});
         const auto total = static_cast<double>(pixels.per_view);
-        for (int view = 0; view < views; ++view) {
-            const T* const of_view = partials + view * pixels.chunks * 2 * C + first;
-            sum_over_chunks(team, sums, scratch, width, pixels.chunks, Mean{of_view, pixels});
-            T* const view_mean = mean + view * C + first;
-            for (int c = team.rank(); c < width; c += team.size()) kept[c] = sums[c] / total;
-            team.sync();
-            sum_over_chunks(team, sums, scratch, width, pixels.chunks, Deviation{of_view, kept, pixels});
-            for (int c = team.rank(); c < width; c += team.size()) {
-                const double variance = sums[c] / total;
-                const double unbiased = total > 1.0 ? sums[c] / (total - 1.0) : variance;
-                view_mean[c] = static_cast<T>(kept[c]);
-                inverse_deviation[view * C + first + c] = static_cast<T>(1.0 / std::sqrt(variance + static_cast<double>(batch_norm_epsilon<T>)));
-                T &running_m = running_mean[first + c], &running_v = running_variance[first + c];
+        for (int c = team.rank(); c < columns.width; c += team.size()) {
+            const int channel = columns.first + c;
+            for (int view = 0; view < views; ++view) {
+                const double shift = sums[columns.at(view, 0, c)] / total;  // from the first chunk's mean to that of all
+                const double center = static_cast<double>(partials[columns.origin(columns.at(view, 0, c))]) + shift;
+                const double squares = sums[columns.at(view, 1, c)] - shift * shift * total;
+                const double variance = (squares > 0.0 ? squares : squares < 0.0 ? 0.0 : squares) / total;  // a NaN passes on
+                const double unbiased = total > 1.0 ? variance * total / (total - 1.0) : variance;
+                mean[view * pixels.channels + channel] = static_cast<T>(center);
+                inverse_deviation[view * pixels.channels + channel] =
+                    static_cast<T>(1.0 / std::sqrt(variance + static_cast<double>(batch_norm_epsilon<T>)));
+                T &running_m = running_mean[channel], &running_v = running_variance[channel];
                 for (int update = 0; update < updates_per_view; ++update) {
-                    running_m += batch_norm_momentum<T> * (static_cast<T>(kept[c]) - running_m);
+                    running_m += batch_norm_momentum<T> * (static_cast<T>(center) - running_m);
                     running_v += batch_norm_momentum<T> * (static_cast<T>(unbiased) - running_v);
                 }
             }
-            team.sync();
         }
     }
 
 private:
-    struct Mean {
-        const T* of_view;  // (chunks, 2, C), from the row's first channel on
-        Pixels pixels;
-        MLKD_HD double operator()(std::int64_t chunk, int c) const {
-            return static_cast<double>(pixels.count(chunk)) * static_cast<double>(of_view[chunk * 2 * pixels.channels + c]);
-        }
-    };
-    struct Deviation {  // Σ (x − mean)² = Σ of the chunks' own + Σ count · (chunk's mean − mean)²
-        const T* of_view;
-        const double* means;  // of the row's channels
-        Pixels pixels;
-        MLKD_HD double operator()(std::int64_t chunk, int c) const {
-            const T* const chunk_mean = of_view + chunk * 2 * pixels.channels;
-            const double distance = static_cast<double>(chunk_mean[c]) - means[c];
-            return static_cast<double>(chunk_mean[pixels.channels + c]) + static_cast<double>(pixels.count(chunk)) * distance * distance;
+    // With d the distance of a chunk's mean from the first chunk's, Σ n·d and Σ (the chunk's own squares + n·d²): so that a large
+    // mean costs no digits (Chan, Golub, LeVeque, 1983).
+    struct AroundFirstChunk {
+        const T* partials;
+        MergeColumns columns;
+        MLKD_HD double operator()(std::int64_t chunk, int column) const {
+            const int C = columns.pixels.channels;
+            const T* const first = partials + columns.origin(column);
+            const T* const here = first + chunk * 2 * C;
+            const auto n = static_cast<double>(columns.count_of_chunk(chunk));
+            const double d = static_cast<double>(here[0]) - static_cast<double>(first[0]);
+            return columns.which(column) == 0 ? n * d : static_cast<double>(here[C]) + n * d * d;
         }
     };
 };
 
-// Row: a block of channels.
+// Row: a few channels.
 template <class T> struct BackwardMerge {
     T *dL_dgamma, *dL_dbeta;    // (C)
     T *mean_dz, *mean_dz_xhat;  // (views, C)
@@ -101,34 +122,33 @@ template <class T> struct BackwardMerge {
     int views;
 
     template <class Team> MLKD_HD void operator()(const Team& team, std::int64_t row) const {
-        const int C = pixels.channels, first = static_cast<int>(row) * merge_channels;
-        const int width = C - first < merge_channels ? C - first : merge_channels;
+        const MergeColumns columns(pixels, views, row);
         double* const sums = team.template scratch<double>();
-        double* const kept = sums + merge_channels;
-        double* const scratch = kept + merge_channels;
+        sum_over_chunks(team, sums, columns, Sum{partials, columns});
         const auto total = static_cast<double>(pixels.per_view);
-        for (int which = 0; which < 2; ++which) {  // dz, dz · xhat
-            T* const means = (which == 0 ? mean_dz : mean_dz_xhat) + first;
-            T* const whole = (which == 0 ? dL_dbeta : dL_dgamma) + first;
-            for (int c = team.rank(); c < width; c += team.size()) kept[c] = 0.0;  // the sum over the views
+        for (int c = team.rank(); c < columns.width; c += team.size()) {
+            const int channel = columns.first + c;
+            double sum_dz = 0.0, sum_dz_xhat = 0.0;  // over the views
             for (int view = 0; view < views; ++view) {
-                const T* const of_view = partials + (view * pixels.chunks * 2 + which) * C + first;
-                sum_over_chunks(team, sums, scratch, width, pixels.chunks, Sum{of_view, 2 * C});
-                for (int c = team.rank(); c < width; c += team.size()) {
-                    means[view * C + c] = static_cast<T>(sums[c] / total);
-                    kept[c] += sums[c];
-                }
-                team.sync();
+                const double of_dz = sums[columns.at(view, 0, c)], of_dz_xhat = sums[columns.at(view, 1, c)];
+                mean_dz[view * pixels.channels + channel] = static_cast<T>(of_dz / total);
+                mean_dz_xhat[view * pixels.channels + channel] = static_cast<T>(of_dz_xhat / total);
+                sum_dz += of_dz;
+                sum_dz_xhat += of_dz_xhat;
             }
-            for (int c = team.rank(); c < width; c += team.size()) whole[c] = static_cast<T>(kept[c]);
+            dL_dbeta[channel] = static_cast<T>(sum_dz);
+            dL_dgamma[channel] = static_cast<T>(sum_dz_xhat);
         }
     }
 
 private:
     struct Sum {
-        const T* of_view;
-        std::int64_t step;
-        MLKD_HD double operator()(std::int64_t chunk, int c) const { return static_cast<double>(of_view[chunk * step + c]); }
+        const T* partials;
+        MergeColumns columns;
+        MLKD_HD double operator()(std::int64_t chunk, int column) const {
+            const int C = columns.pixels.channels;
+            return static_cast<double>(partials[columns.origin(column) + (2 * chunk + columns.which(column)) * C]);
+        }
     };
 };
 
