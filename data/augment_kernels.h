@@ -17,9 +17,11 @@ namespace mlkd {
 
 // What an operation needs beside its two images.
 struct AugmentScratch {
-    static constexpr int max_parts = 8;  // of the rows of an image, counted apart by equalize
+    static constexpr int max_parts = 16;  // of the pixels of an image, counted apart by equalize
+    static constexpr int max_runs = 32;   // of the byte values, summed apart by equalize; a power of 2
     std::uint8_t table[image_channels * 256];
     std::uint16_t counts[image_channels * max_parts][256];
+    std::uint16_t run_sums[image_channels * max_runs];
 };
 
 // out[i] = table[channel of i][in[i]].
@@ -178,32 +180,52 @@ MLKD_HD void autocontrast(const Team& team, std::uint8_t* out, const std::uint8_
 // highest value) / 255, all in whole numbers; a channel with step 0 stays as it is.
 template <class Team>
 MLKD_HD void equalize(const Team& team, std::uint8_t* out, const std::uint8_t* in, AugmentScratch& scratch) {
-    // Without atomics: a member counts a channel's part of the rows in a histogram of its own.
+    // Without atomics: a member counts the values of some pixels of a channel in a histogram of its own.
     const int parts = team.size() / image_channels < 1 ? 1 : team.size() / image_channels < AugmentScratch::max_parts
                           ? team.size() / image_channels : AugmentScratch::max_parts;
+    std::uint16_t* const all_counts = scratch.counts[0];
+    for (int i = team.rank(); i < image_channels * parts * 256; i += team.size()) all_counts[i] = 0;
+    team.sync();
     for (int work = team.rank(); work < image_channels * parts; work += team.size()) {
         std::uint16_t* counts = scratch.counts[work];
-        for (int v = 0; v < 256; ++v) counts[v] = 0;
         const int channel = work / parts, part = work % parts;
         const int end = image_pixels * (part + 1) / parts;
         for (int i = image_pixels * part / parts; i < end; ++i) ++counts[in[3 * i + channel]];
     }
     team.sync();
-    // Sums of the parts, in part 0 of each channel.
-    for (int i = team.rank(); parts > 1 && i < image_channels * 256; i += team.size()) {
-        int sum = 0;
-        for (int part = 0; part < parts; ++part) sum += scratch.counts[i / 256 * parts + part][i % 256];
-        scratch.counts[i / 256 * parts][i % 256] = static_cast<std::uint16_t>(sum);
+    // Each channel's histogram, in its part 0, and its highest value.
+    int highest[image_channels];
+    for (int channel = 0; channel < image_channels; ++channel) {
+        std::uint16_t* counts = scratch.counts[channel * parts];
+        int mine = 0;
+        for (int v = team.rank(); v < 256; v += team.size()) {
+            int sum = counts[v];
+            for (int part = 1; part < parts; ++part) sum += counts[part * 256 + v];
+            counts[v] = static_cast<std::uint16_t>(sum);
+            mine = sum > 0 ? v : mine;
+        }
+        highest[channel] = team.max(mine);
     }
     team.sync();
-    for (int channel = team.rank(); channel < image_channels; channel += team.size()) {
+    // The values in runs: their sums, then each run from the sum of those before it.
+    int runs = 1;
+    while (runs < AugmentScratch::max_runs && 2 * runs * image_channels <= team.size()) runs *= 2;
+    const int length = 256 / runs;
+    for (int work = team.rank(); runs > 1 && work < image_channels * runs; work += team.size()) {
+        const std::uint16_t* counts = scratch.counts[work / runs * parts] + work % runs * length;
+        int sum = 0;
+        for (int i = 0; i < length; ++i) sum += counts[i];
+        scratch.run_sums[work] = static_cast<std::uint16_t>(sum);
+    }
+    team.sync();
+    for (int work = team.rank(); work < image_channels * runs; work += team.size()) {
+        const int channel = work / runs, run = work % runs;
         const std::uint16_t* counts = scratch.counts[channel * parts];
         std::uint8_t* table = scratch.table + channel * 256;
-        int highest = 255;
-        while (counts[highest] == 0) --highest;
-        const int step = (image_pixels - counts[highest]) / 255;
+        const int step = (image_pixels - counts[highest[channel]]) / 255;
         int below = step / 2;
-        for (int v = 0; v < 256; ++v) {
+        for (int before = 0; before < run; ++before) below += scratch.run_sums[channel * runs + before];
+        for (int v = run * length; v < (run + 1) * length; ++v) {
             const int rank = step == 0 ? v : below / step;
             table[v] = static_cast<std::uint8_t>(rank > 255 ? 255 : rank);
             below += counts[v];

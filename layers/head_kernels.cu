@@ -6,6 +6,8 @@
 namespace mlkd {
 namespace {
 
+constexpr int block = 256;  // members of a team on a GPU
+
 template <class S> struct MeanOverPixels {
     using T = computed_t<S>;
     T* pooled;   // (N, C)
@@ -62,6 +64,24 @@ template <class S> struct MeanOverPixelsBackward {
     }
 };
 
+// The same by a team of many members, words of V channels.
+template <class S, int V> struct MeanOverPixelsBackwardVectors {
+    using T = computed_t<S>;
+    S* dL_dx;             // (N, pixels, C)
+    const T* dL_dpooled;  // (N, C)
+    std::int64_t pixels, channels;
+
+    template <class Team> MLKD_HD void operator()(const Team& team, std::int64_t n) const {
+        const ChannelGroups<V> mine(team, static_cast<int>(channels));
+        auto* const words = reinterpret_cast<Packed<S, V>*>(dL_dx + n * pixels * channels);
+        for (int g = mine.first; g < mine.groups; g += mine.stride) {
+            Packed<S, V> word;
+            for (int v = 0; v < V; ++v) word.element[v] = static_cast<S>(dL_dpooled[n * channels + V * g + v] / static_cast<T>(pixels));
+            for (std::int64_t p = mine.lane; p < pixels; p += mine.lanes) words[p * mine.groups + g] = word;
+        }
+    }
+};
+
 template <class T> struct AddBias {
     T* y;           // (N, O)
     const T* bias;  // (O)
@@ -70,15 +90,29 @@ template <class T> struct AddBias {
     MLKD_HD void operator()(std::int64_t i) const { y[i] += bias[i % outputs]; }
 };
 
+// Row: a few outputs. Samples are shared out among lanes, as pixels are.
 template <class T> struct SumOverBatch {
+    static constexpr int outputs_of_row = 16;
     T* sum;      // (O)
     const T* y;  // (N, O)
     std::int64_t batch, outputs;
 
-    MLKD_HD void operator()(std::int64_t o) const {
-        T total = T{0};
-        for (std::int64_t n = 0; n < batch; ++n) total += y[n * outputs + o];
-        sum[o] = total;
+    template <class Team> MLKD_HD void operator()(const Team& team, std::int64_t row) const {
+        const std::int64_t first = row * outputs_of_row, left = outputs - first;
+        const int width = left < outputs_of_row ? static_cast<int>(left) : outputs_of_row;
+        const ChannelGroups<1> mine(team, width);
+        T* const scratch = team.template scratch<T>();  // (lanes, width)
+        for (int o = mine.first; o < width; o += mine.stride) {
+            T total = T{0};
+            for (std::int64_t n = mine.lane; n < batch; n += mine.lanes) total += y[n * outputs + first + o];
+            scratch[mine.lane * width + o] = total;
+        }
+        team.sync();
+        for (int o = team.rank(); o < width; o += team.size()) {
+            T total = T{0};
+            for (int lane = 0; lane < mine.lanes; ++lane) total += scratch[lane * width + o];
+            sum[first + o] = total;
+        }
     }
 };
 
@@ -89,7 +123,6 @@ void mean_over_pixels(const Stream& stream, const Tensor& pooled, const Tensor& 
         using S = decltype(zero);
         const auto by_words = [&](auto width) {
             constexpr int V = decltype(width)::value;
-            constexpr int block = 256;
             const int channels = static_cast<int>(x.dim(3));
             const auto lanes = static_cast<std::size_t>(ChannelGroups<V>::lanes_of(block, channels));
             for_each_row(stream, x.dim(0),
@@ -105,6 +138,14 @@ void mean_over_pixels(const Stream& stream, const Tensor& pooled, const Tensor& 
 void mean_over_pixels_backward(const Stream& stream, const Tensor& dL_dx, const Tensor& dL_dpooled) {
     with_stored_type(dL_dx.dtype, [&](auto zero) {
         using S = decltype(zero);
+        const auto by_words = [&](auto width) {
+            for_each_row(stream, dL_dx.dim(0),
+                         MeanOverPixelsBackwardVectors<S, decltype(width)::value>{dL_dx.as<S>(), dL_dpooled.as<computed_t<S>>(),
+                                                                                  dL_dx.dim(1) * dL_dx.dim(2), dL_dx.dim(3)},
+                         {.team_size = block});
+        };
+        if (has_teams(stream) && in_words({dL_dx}, dL_dx.dim(3), widest<S>)) return by_words(std::integral_constant<int, widest<S>>{});
+        if (has_teams(stream)) return by_words(std::integral_constant<int, 1>{});
         for_each_row(stream, dL_dx.dim(0),
                      MeanOverPixelsBackward<S>{dL_dx.as<S>(), dL_dpooled.as<computed_t<S>>(), dL_dx.dim(1) * dL_dx.dim(2), dL_dx.dim(3)});
     });
@@ -120,7 +161,9 @@ void add_bias(const Stream& stream, const Tensor& y, const Tensor& bias) {
 void sum_over_batch(const Stream& stream, const Tensor& sum, const Tensor& y) {
     with_real_type(y.dtype, [&](auto zero) {
         using T = decltype(zero);
-        for_each_index(stream, sum.elements(), SumOverBatch<T>{sum.as<T>(), y.as<T>(), y.dim(0), y.dim(1)});
+        constexpr int width = SumOverBatch<T>::outputs_of_row;
+        for_each_row(stream, (sum.elements() + width - 1) / width, SumOverBatch<T>{sum.as<T>(), y.as<T>(), y.dim(0), y.dim(1)},
+                     {.scratch_bytes = block * sizeof(T), .team_size = block});
     });
 }
 

@@ -57,6 +57,12 @@ TEST_SUITE("team") {
                                           sizeof(AugmentScratch));
                 CHECK(serial == threaded);
             }
+            if (op != AugmentOp::equalize) continue;
+            // As many members as its histograms and runs of values can be shared out among.
+            constexpr std::int64_t few = 3;
+            std::fill(threaded.begin(), threaded.end(), std::uint8_t{2});
+            for_each_row_with_threads(1, 200, few, AugmentRows{threaded.data(), in.data(), op, magnitude}, sizeof(AugmentScratch));
+            CHECK(std::equal(threaded.begin(), threaded.begin() + few * image_bytes, serial.begin()));
         }
     }
 
