@@ -108,16 +108,15 @@ struct LossSums {
     MLKD_HD void operator()(const Team& team, std::int64_t) const {
         const double b = static_cast<double>(samples), c = static_cast<double>(classes);
         const double mask_b = masks == nullptr ? 1.0 : masks[0], mask_c = masks == nullptr ? 1.0 : masks[1];
-        double ce = sum(team, ce_weight / b, row_ce, rows), instance = 0, batch = 0, class_ = 0;
-        for (std::int64_t t = 0; t < term_count; ++t) {
-            const Term term = terms[t];
+        double ce = 0;
+        if (ce_weight != 0)
+            for (std::int64_t i = team.rank(); i < rows; i += team.size()) ce += ce_weight / b * static_cast<double>(row_ce[i]);
+        double instance = sum(team, row_kl, term_count, samples, [&](const Term& term) {
             const double temperature = term.temperature;
-            instance +=
-                sum(team, (term.instance + term.instance_masked * mask_b) * temperature * temperature / b, row_kl + t * samples, samples);
-            if (t >= correlating) continue;
-            batch += sum(team, term.batch * mask_b / b, batch_sums + t * batch_parts, batch_parts);
-            class_ += sum(team, term.class_ * mask_c / c, class_sums + t * class_parts, class_parts);
-        }
+            return (term.instance + term.instance_masked * mask_b) * temperature * temperature / b;
+        });
+        double batch = sum(team, batch_sums, correlating, batch_parts, [&](const Term& term) { return term.batch * mask_b / b; });
+        double class_ = sum(team, class_sums, correlating, class_parts, [&](const Term& term) { return term.class_ * mask_c / c; });
         ce = team.sum(ce);
         instance = team.sum(instance);
         batch = team.sum(batch);
@@ -132,13 +131,17 @@ struct LossSums {
     }
 
 private:
-    // This member's part of weight · Σ values; what has no weight is not looked at.
-    template <class Team>
-    MLKD_HD static double sum(const Team& team, double weight, const float* values, std::int64_t n) {
+    // This member's part of Σ weight(term) · values (term_count, n); what has no weight is not looked at. All terms' values are
+    // shared out at once: term by term, a team would wait for its few loads each time.
+    template <class Team, class Weight>
+    MLKD_HD double sum(const Team& team, const float* values, std::int64_t count, std::int64_t n, const Weight& weight) const {
         double total = 0;
-        if (weight != 0)
-            for (std::int64_t i = team.rank(); i < n; i += team.size()) total += static_cast<double>(values[i]);
-        return weight * total;
+        std::int64_t t = 0;
+        for (std::int64_t i = team.rank();; i += team.size()) {
+            for (; t < count && i >= n; ++t) i -= n;
+            if (t == count) return total;
+            if (const double factor = weight(terms[t]); factor != 0) total += factor * static_cast<double>(values[t * n + i]);
+        }
     }
 };
 

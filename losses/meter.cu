@@ -13,16 +13,20 @@ struct AddLosses {
     double samples;
 
     MLKD_HD void operator()(std::int64_t) const {
+        LossMeter::Reading now = *state;  // read as a whole: value by value, each one would be waited for
+        float values[LossMeter::parts];
+        for (int part = 0; part < LossMeter::parts; ++part) values[part] = losses[part];
         for (int part = 0; part < LossMeter::parts; ++part) {
-            const double loss = losses[part];
-            state->sums[part] += loss * samples;
-            if (state->bad_step < 0 && !(loss - loss == 0.0)) {  // infinite or not a number
-                state->bad_step = state->steps;
-                state->bad_part = part;
+            const double loss = values[part];
+            now.sums[part] += loss * samples;
+            if (now.bad_step < 0 && !(loss - loss == 0.0)) {  // infinite or not a number
+                now.bad_step = now.steps;
+                now.bad_part = part;
             }
         }
-        state->samples += samples;
-        state->steps += 1;
+        now.samples += samples;
+        now.steps += 1;
+        *state = now;
     }
 };
 
