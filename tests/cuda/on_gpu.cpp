@@ -7,6 +7,7 @@
 
 #include "engine/arena.h"
 #include "engine/backend.h"
+#include "tests/cuda/convolution_cases.h"
 #include "tests/engine/buffers.h"
 #include "tests/engine/naive_convolution.h"
 #include "tests/support/temporary_folder.h"
@@ -44,22 +45,13 @@ private:
     Tensor tensor_;
 };
 
-struct Case {
-    Shape x, w;
-    Convolution convolution;
-};
-const std::vector<Case> cases{{{1, 5, 7, 3}, {5, 3, 3, 3}, {1, 1}},     {{2, 9, 7, 16}, {33, 3, 3, 16}, {2, 1}},
-                              {{2, 8, 8, 16}, {32, 3, 3, 16}, {2, 1}},  {{2, 8, 6, 17}, {9, 1, 1, 17}, {2, 0}},
-                              {{5, 8, 8, 64}, {64, 3, 3, 64}, {1, 1}},  {{3, 11, 13, 48}, {32, 3, 3, 48}, {1, 1}},
-                              {{4, 32, 32, 3}, {32, 3, 3, 3}, {1, 1}}};
-
 double tolerance_of(MathMode mode) { return mode == MathMode::fp32 ? 1e-5 : 2e-3; }  // TF32 keeps 10 bits of each factor
 
 // Every epilogue and both gradients in T. References take the rounded inputs.
 template <class T> void check_convolutions(Backend& backend, double tolerance) {
     CAPTURE(backend.description());
     CAPTURE(name_of(dtype_of<T>()));
-    for (const Case& c : cases) {
+    for (const ConvolutionCase& c : convolution_cases) {
         const NaiveConvolution naive(c.x, c.w, c.convolution);
         CAPTURE(c.x.text());
         CAPTURE(c.w.text());

@@ -10,6 +10,7 @@
 #include "engine/cuda/convolution.h"
 #include "layers/network.h"
 #include "recording_backend.h"
+#include "tests/cuda/convolution_cases.h"
 
 using namespace mlkd;
 using namespace mlkd::test;
@@ -42,6 +43,15 @@ std::set<ConvolutionProblem> problems_of(const std::vector<std::string>& network
     return recorder.problems;
 }
 
+struct Precision {
+    const char* name;
+    DType dtype;
+    cuda::EngineRules rules;
+};
+const std::vector<Precision> precisions{{"tf32", DType::f32, {.tensor_cores = true}},
+                                        {"fp32", DType::f32, {.tensor_cores = false}},
+                                        {"bf16", DType::bf16, {.tensor_cores = true}}};
+
 // The first of the proposed plans that can be built within the workspace's limit; else why there is none.
 bool has_plan(const cuda::PlanTarget& target, const ConvolutionProblem& problem, const cuda::EngineRules& rules,
               std::string& why) {
@@ -70,14 +80,7 @@ TEST_CASE("every convolution of the recipes has a plan for sm_90") {
     REQUIRE(count(Direction::backward_filter, false) >= 15);
     REQUIRE(std::count_if(problems.begin(), problems.end(), [](const ConvolutionProblem& p) { return p.accumulate; }) >= 10);
 
-    struct Precision {
-        const char* name;
-        DType dtype;
-        cuda::EngineRules rules;
-    };
-    for (const Precision& precision : {Precision{"tf32", DType::f32, {.tensor_cores = true}},
-                                       Precision{"fp32", DType::f32, {.tensor_cores = false}},
-                                       Precision{"bf16", DType::bf16, {.tensor_cores = true}}})
+    for (const Precision& precision : precisions)
         // A batch and both its views at once; what is left of 50,000, 60,000 and 10,000 images, once and twice.
         for (const std::int64_t n : {64, 128, 16, 32})
             for (ConvolutionProblem problem : problems) {
@@ -87,4 +90,28 @@ TEST_CASE("every convolution of the recipes has a plan for sm_90") {
                 const bool found = has_plan(gpu.target, problem, precision.rules, why);
                 CHECK_MESSAGE(found, std::string(precision.name), " ", problem.text(), ": ", why);
             }
+}
+
+TEST_CASE("every convolution that a GPU's tests run has a plan for sm_90") {
+    const DescribedGpu gpu;
+    for (const Precision& precision : precisions)
+        for (const ConvolutionCase& c : convolution_cases) {
+            ConvolutionProblem plain{Direction::forward,   c.x[0], c.x[1], c.x[2], c.x[3], c.w[0], c.w[1], c.w[2], c.convolution.stride,
+                                     c.convolution.padding};
+            plain.dtype = precision.dtype;
+            std::vector<ConvolutionProblem> problems(11, plain);
+            for (std::size_t mask = 0; mask < 8; ++mask) {
+                problems[mask].bias = (mask & 1) != 0;
+                problems[mask].residual = (mask & 2) != 0;
+                problems[mask].relu = (mask & 4) != 0;
+            }
+            problems[8].direction = problems[9].direction = Direction::backward_data;
+            problems[9].accumulate = true;
+            problems[10].direction = Direction::backward_filter;
+            for (const ConvolutionProblem& problem : problems) {
+                std::string why;
+                const bool found = has_plan(gpu.target, problem, precision.rules, why);
+                CHECK_MESSAGE(found, std::string(precision.name), " ", problem.text(), ": ", why);
+            }
+        }
 }
