@@ -25,12 +25,12 @@ import tempfile
 import time
 
 BATCH, CLASSES = 64, 100
+LOSS_SIZES = ("64x100", "64x1000", "64x10000", "256x100", "256x1000", "512x100", "512x1000", "4096x1000")
 TASKS = {  # name: the benchmark of `mlkd bench`
     "resnet20": "step/train/resnet20/64",
     "resnet8x4": "step/train/resnet8x4/64",
     "mlkd": "step/mlkd_official/resnet32x4_resnet8x4/64",
-    **{f"loss-{size}": f"loss/mlkd_official/{size}" for size in ("64x100", "64x1000", "64x10000", "256x100", "256x1000",
-                                                      "512x100", "512x1000", "4096x1000")},
+    **{f"loss-{size}": f"loss/mlkd_official/{size}" for size in LOSS_SIZES},
 }
 FORMATS = ("channels_last", "contiguous")
 OPENBLAS = {"OpenBLAS default": {}, "OpenBLAS SkylakeX": {"OPENBLAS_CORETYPE": "SkylakeX"}}

@@ -8,6 +8,8 @@ namespace mlkd {
 
 namespace {
 
+constexpr RowLaunch one_view{.scratch_bytes = sizeof(ViewScratch), .team_size = 256};
+
 // Calls use(kernel) with the kernel for the type of `out`.
 template <class Use>
 void with_checked_kernel(const Tensor& out, const Tensor& images, const Tensor& index, const Tensor& normalisation,
@@ -33,14 +35,14 @@ void with_checked_kernel(const Tensor& out, const Tensor& images, const Tensor& 
 void make_views(const Stream& stream, const Tensor& out, const Tensor& images, const Tensor& index, const Tensor& normalisation,
                 const ViewParameters& parameters) {
     with_checked_kernel(out, images, index, normalisation, parameters, nullptr, [&](const auto& kernel) {
-        for_each_row(stream, out.dim(0), kernel, {.scratch_bytes = sizeof(ViewScratch), .team_size = 256});
+        for_each_row(stream, out.dim(0), kernel, one_view);
     });
 }
 
 void make_views_at(const Stream& stream, const Tensor& out, const Tensor& images, const Tensor& index, const EpochPosition* position,
                    const Tensor& normalisation, View view) {
     with_checked_kernel(out, images, index, normalisation, {.view = view}, position, [&](const auto& kernel) {
-        for_each_row(stream, out.dim(0), kernel, {.scratch_bytes = sizeof(ViewScratch), .team_size = 256});
+        for_each_row(stream, out.dim(0), kernel, one_view);
     });
 }
 

@@ -220,8 +220,6 @@ template <class T> RowLaunch with_vectors(int vectors, int channels) {
     return {.scratch_bytes = static_cast<std::size_t>(vectors) * static_cast<std::size_t>(channels) * sizeof(T)};
 }
 
-constexpr int block = 256;  // members of a team on a GPU
-
 // For a team a row: two sums a channel from each of its lanes.
 template <class T, int V> RowLaunch with_lane_sums(int channels) {
     const auto lanes = static_cast<std::size_t>(ChannelGroups<V>::lanes_of(block, channels));
@@ -237,13 +235,11 @@ void launch_pass(const Stream& stream, const Pixels& pixels, std::int64_t rows, 
                  int vectors, const Arguments&... arguments) {
     using T = computed_t<S>;
     if (!has_teams(stream)) return for_each_row(stream, rows, Serial<S>{arguments...}, with_vectors<T>(vectors, pixels.channels));
-    const auto launch = [&](auto width) {
+    with_words<S>(activations, pixels.channels, [&](auto width) {
         constexpr int V = decltype(width)::value;
         const RowLaunch shape = sums ? with_lane_sums<T, V>(pixels.channels) : RowLaunch{.team_size = block};
         for_each_row(stream, rows, Vectors<S, V>{arguments...}, shape);
-    };
-    if (in_words(activations, pixels.channels, widest<S>)) return launch(std::integral_constant<int, widest<S>>{});
-    launch(std::integral_constant<int, 1>{});
+    });
 }
 
 // Twice a block: few rows, each of which waits for memory.

@@ -26,41 +26,29 @@ struct MergeColumns {
     }
     MLKD_HD int count() const { return 2 * views * width; }
     MLKD_HD int at(int view, int which, int c) const { return (2 * view + which) * width + c; }
+    MLKD_HD int view(int column) const { return column / (2 * width); }
     MLKD_HD int which(int column) const { return column / width % 2; }
-    // Of a view's chunk 0 in partials (views, chunks, 2, C): the first of the two numbers for the column's channel. That of the next
-    // chunk is 2 · C further on, and the second number C.
-    MLKD_HD std::int64_t origin(int column) const {
-        return column / (2 * width) * pixels.chunks * 2 * pixels.channels + first + column % width;
-    }
-    MLKD_HD std::int64_t count_of_chunk(std::int64_t chunk) const {
-        return chunk + 1 < pixels.chunks ? pixels.chunk : pixels.per_view - chunk * pixels.chunk;
+    MLKD_HD int channel(int column) const { return first + column % width; }
+    // Of a chunk's first number in partials (views, chunks, 2, C); the second one is C further on.
+    MLKD_HD std::int64_t offset(int view, std::int64_t chunk, int channel) const {
+        return (view * pixels.chunks + chunk) * 2 * pixels.channels + channel;
     }
 };
 
-// Of a row: sums (columns), then sums of lanes (lanes, columns).
+// Of a row: sums (columns), and what sum_columns() needs.
 inline std::size_t merge_scratch_bytes(int team_size, int views) {
     const int columns = 2 * views * merge_channels;
-    return sizeof(double) * static_cast<std::size_t>(columns + (team_size > columns ? team_size : columns));
+    return sizeof(double) * (static_cast<std::size_t>(columns) + column_scratch(team_size, columns));
 }
 
-// sums[column] = the sum over the chunks of term(chunk, column).
+// The row's sums over the chunks, by column, where every member sees them.
 template <class Team, class Term>
-MLKD_HD void sum_over_chunks(const Team& team, double* sums, const MergeColumns& columns, const Term& term) {
+MLKD_HD const double* sum_over_chunks(const Team& team, const MergeColumns& columns, const Term& term) {
     const int count = columns.count();
-    double* const scratch = sums + count;  // (lanes, columns)
-    const ChannelGroups<1> mine(team, count);
-    for (int column = mine.first; column < count; column += mine.stride) {
-        double sum = 0.0;
-        for (std::int64_t chunk = mine.lane; chunk < columns.pixels.chunks; chunk += mine.lanes) sum += term(chunk, column);
-        scratch[mine.lane * count + column] = sum;
-    }
+    double* const sums = team.template scratch<double>();
+    sum_columns(team, sums + count, count, columns.pixels.chunks, term, [&](int column, double sum) { sums[column] = sum; });
     team.sync();
-    for (int column = team.rank(); column < count; column += team.size()) {
-        double sum = 0.0;
-        for (int lane = 0; lane < mine.lanes; ++lane) sum += scratch[lane * count + column];
-        sums[column] = sum;
-    }
-    team.sync();
+    return sums;
 }
 
 // Row: a few channels. Means and variances of each view, and the running statistics view by view.
@@ -73,16 +61,15 @@ template <class T> struct StatisticsMerge {
 
     template <class Team> MLKD_HD void operator()(const Team& team, std::int64_t row) const {
         const MergeColumns columns(pixels, views, row);
-        double* const sums = team.template scratch<double>();
-        sum_over_chunks(team, sums, columns, AroundFirstChunk{partials, columns});
+        const double* const sums = sum_over_chunks(team, columns, AroundFirstChunk{partials, columns});
         const auto total = static_cast<double>(pixels.per_view);
         for (int c = team.rank(); c < columns.width; c += team.size()) {
             const int channel = columns.first + c;
             for (int view = 0; view < views; ++view) {
                 const double shift = sums[columns.at(view, 0, c)] / total;  // from the first chunk's mean to that of all
-                const double center = static_cast<double>(partials[columns.origin(columns.at(view, 0, c))]) + shift;
+                const double center = static_cast<double>(partials[columns.offset(view, 0, channel)]) + shift;
                 const double squares = sums[columns.at(view, 1, c)] - shift * shift * total;
-                const double variance = (squares > 0.0 ? squares : squares < 0.0 ? 0.0 : squares) / total;  // a NaN passes on
+                const double variance = (squares < 0.0 ? 0.0 : squares) / total;  // below 0: rounding; a NaN passes on
                 const double unbiased = total > 1.0 ? variance * total / (total - 1.0) : variance;
                 mean[view * pixels.channels + channel] = static_cast<T>(center);
                 inverse_deviation[view * pixels.channels + channel] =
@@ -103,12 +90,11 @@ private:
         const T* partials;
         MergeColumns columns;
         MLKD_HD double operator()(std::int64_t chunk, int column) const {
-            const int C = columns.pixels.channels;
-            const T* const first = partials + columns.origin(column);
-            const T* const here = first + chunk * 2 * C;
-            const auto n = static_cast<double>(columns.count_of_chunk(chunk));
+            const int view = columns.view(column), channel = columns.channel(column);
+            const T *const first = partials + columns.offset(view, 0, channel), *const here = partials + columns.offset(view, chunk, channel);
+            const auto n = static_cast<double>(columns.pixels.count_of_chunk(chunk));
             const double d = static_cast<double>(here[0]) - static_cast<double>(first[0]);
-            return columns.which(column) == 0 ? n * d : static_cast<double>(here[C]) + n * d * d;
+            return columns.which(column) == 0 ? n * d : static_cast<double>(here[columns.pixels.channels]) + n * d * d;
         }
     };
 };
@@ -123,8 +109,10 @@ template <class T> struct BackwardMerge {
 
     template <class Team> MLKD_HD void operator()(const Team& team, std::int64_t row) const {
         const MergeColumns columns(pixels, views, row);
-        double* const sums = team.template scratch<double>();
-        sum_over_chunks(team, sums, columns, Sum{partials, columns});
+        const double* const sums = sum_over_chunks(team, columns, [&](std::int64_t chunk, int column) {
+            const std::int64_t at = columns.offset(columns.view(column), chunk, columns.channel(column));
+            return static_cast<double>(partials[at + columns.which(column) * pixels.channels]);
+        });
         const auto total = static_cast<double>(pixels.per_view);
         for (int c = team.rank(); c < columns.width; c += team.size()) {
             const int channel = columns.first + c;
@@ -140,16 +128,6 @@ template <class T> struct BackwardMerge {
             dL_dgamma[channel] = static_cast<T>(sum_dz_xhat);
         }
     }
-
-private:
-    struct Sum {
-        const T* partials;
-        MergeColumns columns;
-        MLKD_HD double operator()(std::int64_t chunk, int column) const {
-            const int C = columns.pixels.channels;
-            return static_cast<double>(partials[columns.origin(column) + (2 * chunk + columns.which(column)) * C]);
-        }
-    };
 };
 
 }  // namespace mlkd

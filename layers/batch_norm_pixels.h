@@ -14,8 +14,9 @@ struct Pixels {
     int channels;
 
     MLKD_HD std::int64_t first(std::int64_t row) const { return row / chunks * per_view + row % chunks * chunk; }
-    MLKD_HD std::int64_t count(std::int64_t row) const {
-        const std::int64_t left = per_view - row % chunks * chunk;
+    MLKD_HD std::int64_t count(std::int64_t row) const { return count_of_chunk(row % chunks); }
+    MLKD_HD std::int64_t count_of_chunk(std::int64_t number) const {
+        const std::int64_t left = per_view - number * chunk;
         return left < chunk ? left : chunk;
     }
 };

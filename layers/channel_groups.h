@@ -2,6 +2,7 @@
 // How a team of many members shares out the channels and pixels of a tensor (pixels, C): neighbouring members take neighbouring
 // groups of V channels, each group loaded as one word, and `lanes` members take the pixels of a group in turn.
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <initializer_list>
 #include <type_traits>
@@ -41,11 +42,38 @@ template <int V> struct ChannelGroups {
 // Whether teams have many members: on a GPU, and in tests that put teams of threads in its place.
 inline bool has_teams(const Stream& stream) { return stream.device == DeviceKind::cuda || stream.teams > 0; }
 
+// visit(column, Σ of term(i, column) over i = 0 … count − 1) for each column: terms are shared out among lanes, whose sums are added
+// up in fixed order. scratch: column_scratch() values.
+template <class T, class Team, class Term, class Visit>
+MLKD_HD void sum_columns(const Team& team, T* scratch, int columns, std::int64_t count, const Term& term, const Visit& visit) {
+    const ChannelGroups<1> mine(team, columns);
+    for (int column = mine.first; column < columns; column += mine.stride) {
+        T sum = T{0};
+        for (std::int64_t i = mine.lane; i < count; i += mine.lanes) sum += term(i, column);
+        scratch[mine.lane * columns + column] = sum;
+    }
+    team.sync();
+    for (int column = team.rank(); column < columns; column += team.size()) {
+        T sum = T{0};
+        for (int lane = 0; lane < mine.lanes; ++lane) sum += scratch[lane * columns + column];
+        visit(column, sum);
+    }
+}
+inline std::size_t column_scratch(int team_size, int columns) { return static_cast<std::size_t>(std::max(team_size, columns)); }
+
+constexpr int block = 256;  // members of a team on a GPU, where a pass over a tensor is concerned
+
 // Whether words of `width` channels can be loaded from all of the tensors.
 inline bool in_words(std::initializer_list<Tensor> tensors, std::int64_t channels, int width) {
     return channels % width == 0 && std::all_of(tensors.begin(), tensors.end(), [](const Tensor& tensor) {
                return reinterpret_cast<std::uintptr_t>(tensor.data) % 16 == 0;
            });
+}
+
+// Calls use(std::integral_constant<int, V>) with the widest word of S that serves all of the tensors, else with one channel.
+template <class S, class Use> void with_words(std::initializer_list<Tensor> tensors, std::int64_t channels, const Use& use) {
+    if (in_words(tensors, channels, widest<S>)) return use(std::integral_constant<int, widest<S>>{});
+    use(std::integral_constant<int, 1>{});
 }
 
 }  // namespace mlkd

@@ -6,8 +6,6 @@
 namespace mlkd {
 namespace {
 
-constexpr int block = 256;  // members of a team on a GPU
-
 template <class S> struct MeanOverPixels {
     using T = computed_t<S>;
     T* pooled;   // (N, C)
@@ -90,7 +88,7 @@ template <class T> struct AddBias {
     MLKD_HD void operator()(std::int64_t i) const { y[i] += bias[i % outputs]; }
 };
 
-// Row: a few outputs. Samples are shared out among lanes, as pixels are.
+// Row: a few outputs.
 template <class T> struct SumOverBatch {
     static constexpr int outputs_of_row = 16;
     T* sum;      // (O)
@@ -100,19 +98,9 @@ template <class T> struct SumOverBatch {
     template <class Team> MLKD_HD void operator()(const Team& team, std::int64_t row) const {
         const std::int64_t first = row * outputs_of_row, left = outputs - first;
         const int width = left < outputs_of_row ? static_cast<int>(left) : outputs_of_row;
-        const ChannelGroups<1> mine(team, width);
-        T* const scratch = team.template scratch<T>();  // (lanes, width)
-        for (int o = mine.first; o < width; o += mine.stride) {
-            T total = T{0};
-            for (std::int64_t n = mine.lane; n < batch; n += mine.lanes) total += y[n * outputs + first + o];
-            scratch[mine.lane * width + o] = total;
-        }
-        team.sync();
-        for (int o = team.rank(); o < width; o += team.size()) {
-            T total = T{0};
-            for (int lane = 0; lane < mine.lanes; ++lane) total += scratch[lane * width + o];
-            sum[first + o] = total;
-        }
+        sum_columns(
+            team, team.template scratch<T>(), width, batch, [&](std::int64_t n, int o) { return y[n * outputs + first + o]; },
+            [&](int o, T total) { sum[first + o] = total; });
     }
 };
 
@@ -121,33 +109,29 @@ template <class T> struct SumOverBatch {
 void mean_over_pixels(const Stream& stream, const Tensor& pooled, const Tensor& x) {
     with_stored_type(x.dtype, [&](auto zero) {
         using S = decltype(zero);
-        const auto by_words = [&](auto width) {
+        if (!has_teams(stream))
+            return for_each_row(stream, x.dim(0), MeanOverPixels<S>{pooled.as<computed_t<S>>(), x.as<S>(), x.dim(1) * x.dim(2), x.dim(3)});
+        with_words<S>({x}, x.dim(3), [&](auto width) {
             constexpr int V = decltype(width)::value;
             const int channels = static_cast<int>(x.dim(3));
             const auto lanes = static_cast<std::size_t>(ChannelGroups<V>::lanes_of(block, channels));
             for_each_row(stream, x.dim(0),
                          MeanOverPixelsVectors<S, V>{pooled.as<computed_t<S>>(), x.as<S>(), x.dim(1) * x.dim(2), x.dim(3)},
                          {.scratch_bytes = lanes * static_cast<std::size_t>(channels) * sizeof(computed_t<S>), .team_size = block});
-        };
-        if (has_teams(stream) && in_words({x}, x.dim(3), widest<S>)) return by_words(std::integral_constant<int, widest<S>>{});
-        if (has_teams(stream)) return by_words(std::integral_constant<int, 1>{});
-        for_each_row(stream, x.dim(0), MeanOverPixels<S>{pooled.as<computed_t<S>>(), x.as<S>(), x.dim(1) * x.dim(2), x.dim(3)});
+        });
     });
 }
 
 void mean_over_pixels_backward(const Stream& stream, const Tensor& dL_dx, const Tensor& dL_dpooled) {
     with_stored_type(dL_dx.dtype, [&](auto zero) {
         using S = decltype(zero);
-        const auto by_words = [&](auto width) {
-            for_each_row(stream, dL_dx.dim(0),
-                         MeanOverPixelsBackwardVectors<S, decltype(width)::value>{dL_dx.as<S>(), dL_dpooled.as<computed_t<S>>(),
-                                                                                  dL_dx.dim(1) * dL_dx.dim(2), dL_dx.dim(3)},
-                         {.team_size = block});
-        };
-        if (has_teams(stream) && in_words({dL_dx}, dL_dx.dim(3), widest<S>)) return by_words(std::integral_constant<int, widest<S>>{});
-        if (has_teams(stream)) return by_words(std::integral_constant<int, 1>{});
-        for_each_row(stream, dL_dx.dim(0),
-                     MeanOverPixelsBackward<S>{dL_dx.as<S>(), dL_dpooled.as<computed_t<S>>(), dL_dx.dim(1) * dL_dx.dim(2), dL_dx.dim(3)});
+        const std::int64_t pixels = dL_dx.dim(1) * dL_dx.dim(2), channels = dL_dx.dim(3);
+        const auto* const from = dL_dpooled.as<computed_t<S>>();
+        if (!has_teams(stream)) return for_each_row(stream, dL_dx.dim(0), MeanOverPixelsBackward<S>{dL_dx.as<S>(), from, pixels, channels});
+        with_words<S>({dL_dx}, channels, [&](auto width) {
+            using Kernel = MeanOverPixelsBackwardVectors<S, decltype(width)::value>;
+            for_each_row(stream, dL_dx.dim(0), Kernel{dL_dx.as<S>(), from, pixels, channels}, {.team_size = block});
+        });
     });
 }
 
@@ -163,7 +147,7 @@ void sum_over_batch(const Stream& stream, const Tensor& sum, const Tensor& y) {
         using T = decltype(zero);
         constexpr int width = SumOverBatch<T>::outputs_of_row;
         for_each_row(stream, (sum.elements() + width - 1) / width, SumOverBatch<T>{sum.as<T>(), y.as<T>(), y.dim(0), y.dim(1)},
-                     {.scratch_bytes = block * sizeof(T), .team_size = block});
+                     {.scratch_bytes = column_scratch(block, width) * sizeof(T), .team_size = block});
     });
 }
 

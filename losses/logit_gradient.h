@@ -136,12 +136,13 @@ private:
     template <class Team, class Weight>
     MLKD_HD double sum(const Team& team, const float* values, std::int64_t count, std::int64_t n, const Weight& weight) const {
         double total = 0;
-        std::int64_t t = 0;
-        for (std::int64_t i = team.rank();; i += team.size()) {
-            for (; t < count && i >= n; ++t) i -= n;
-            if (t == count) return total;
-            if (const double factor = weight(terms[t]); factor != 0) total += factor * static_cast<double>(values[t * n + i]);
+        for (std::int64_t t = 0, i = team.rank(); t < count; ++t, i -= n) {
+            if (i >= n) continue;
+            const double factor = weight(terms[t]);
+            for (; i < n; i += team.size())
+                if (factor != 0) total += factor * static_cast<double>(values[t * n + i]);
         }
+        return total;
     }
 };
 
