@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # The main job from nothing: sets up, builds, finds images, trains a teacher (ResNet20) and three students (ResNet8: alone,
 # with KD, with MLKD), evaluates all four, draws the figures and prints one table.
-# usage: scripts/demo.sh [--data DIR] [--out DIR] [--full]
+# usage: scripts/demo.sh [--data DIR] [--out DIR] [--quick | --full]
 #   --data DIR  CIFAR-100 (binary), CIFAR-10 or IDX files; else $MLKD_DATA, else Fashion-MNIST from its Debian package
 #   --out DIR   where everything goes (output/demo); an earlier demo there is replaced
+#   --quick     one epoch of few images: a minute that shows that everything runs, and nothing about the methods
 #   --full      all images and more epochs: hours instead of minutes
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -15,8 +16,9 @@ while [ $# -gt 0 ]; do
     case "$1" in
         --data) data=${2:?"--data needs a folder"}; shift 2 ;;
         --out) out=${2:?"--out needs a folder"}; shift 2 ;;
+        --quick) extra=(dataset.train_images=1000 solver.epochs=1 "solver.lr_decay_stages=[1]"); shift ;;
         --full) extra=(dataset.train_images=0 solver.epochs=30 "solver.lr_decay_stages=[18,24,27]"); shift ;;
-        *) echo "usage: scripts/demo.sh [--data DIR] [--out DIR] [--full]" >&2; exit 2 ;;
+        *) echo "usage: scripts/demo.sh [--data DIR] [--out DIR] [--quick | --full]" >&2; exit 2 ;;
     esac
 done
 
@@ -25,7 +27,6 @@ echo
 cmake --preset cpu >/dev/null
 cmake --build --preset cpu -j "$(nproc)" --target mlkd
 mlkd=build/cpu/bin/mlkd
-export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
 
 if [ -z "$data" ]; then
     data=/usr/share/datasets/fashion-mnist

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what mlkd is built, tested and drawn with on Debian 12, and prints a line for each. Does nothing the second
+# Installs what mlkd is built, tested and drawn with on Debian 12 or 13, and prints a line for each. Does nothing the second
 # time. usage: scripts/setup.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -7,9 +7,10 @@ cd "$(dirname "$0")/.."
 # package: what it is for
 packages=(
     "g++:C++20 compiler" "cmake:build" "ninja-build:build" "ccache:quicker rebuilds"
-    "libdnnl-dev:oneDNN, convolutions and matrix products on a CPU" "nlohmann-json3-dev:configurations" "libcli11-dev:command line"
+    "libdnnl-dev:oneDNN, convolutions and matrix products on a CPU" "ocl-icd-opencl-dev:oneDNN's CMake package asks for it"
+    "nlohmann-json3-dev:configurations" "libcli11-dev:command line"
     "libfmt-dev:text" "zlib1g-dev:gzipped data sets" "libbenchmark-dev:mlkd bench" "doctest-dev:tests"
-    "gnuplot-nox:figures" "fonts-dejavu-core:figures" "dataset-fashion-mnist:the demo's images" "curl:get_cifar100.sh"
+    "gnuplot-nox:figures" "fonts-dejavu-core:figures" "dataset-fashion-mnist:the demo's images" "curl:get_cifar100.sh" "ca-certificates:downloads over https"
     "python3-venv:check of the saved files by the official safetensors library"
 )
 as_root=()

@@ -17,7 +17,7 @@ export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
 
 configure() { # preset [cmake option…]
     echo "== $1"
-    cmake --preset "$1" "${@:2}" >"build-$1.log" 2>&1 || { cat "build-$1.log"; exit 1; }
+    cmake --preset "$1" -DMLKD_WERROR=ON "${@:2}" >"build-$1.log" 2>&1 || { cat "build-$1.log"; exit 1; }
     rm "build-$1.log"
 }
 build() { # preset [build option…]

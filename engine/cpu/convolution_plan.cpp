@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "engine/cpu/onednn_descriptors.h"
+
 namespace mlkd {
 namespace {
 
@@ -14,52 +16,32 @@ memory::data_type type_of(const ConvolutionProblem& problem) {
     return problem.dtype == DType::bf16 ? memory::data_type::bf16 : memory::data_type::f32;
 }
 
-// Extents in oneDNN's order of axes, whatever the order in memory.
-struct Extents {
-    memory::dims x, w, y, strides, padding_before, padding_after;
-
-    explicit Extents(const ConvolutionProblem& p)
-        : x{p.n, p.c, p.h, p.w},
-          w{p.k, p.c, p.r, p.s},
-          y{p.n, p.k, p.p(), p.q()},
-          strides{p.stride, p.stride},
-          padding_before{p.padding, p.padding},
-          // The padding behind, exactly as far as the last filter position reaches: with stride 2 less than the padding
-          // before, and negative where the last rows are never read.
-          padding_after{(p.p() - 1) * p.stride + p.r - p.h - p.padding, (p.q() - 1) * p.stride + p.s - p.w - p.padding} {}
-};
-
-// The layout asked of the primitive for activations: as given, or of its choice.
-memory::desc activation_desc(const memory::dims& dims, memory::data_type type, ConvolutionMethod method) {
-    return {dims, type, method == ConvolutionMethod::direct ? Tag::nhwc : Tag::any};
-}
-
 dnnl::algorithm algorithm_of(ConvolutionMethod method) {
     return method == ConvolutionMethod::winograd ? dnnl::algorithm::convolution_winograd : dnnl::algorithm::convolution_direct;
 }
 
-dnnl::primitive_attr user_scratchpad() {
-    dnnl::primitive_attr attr;
-    attr.set_scratchpad_mode(dnnl::scratchpad_mode::user);
-    return attr;
-}
+// Extents in oneDNN's order of axes, whatever the order in memory.
+struct Extents {
+    memory::dims x, w, y;
 
-dnnl::convolution_forward::primitive_desc forward_primitive(const OneDnn& onednn, const ConvolutionProblem& problem,
-                                                            ConvolutionMethod method, const dnnl::primitive_attr& attr) {
-    // Also for a network in evaluation mode: the kind `inference` wants Winograd's filters transformed beforehand by a
-    // reorder that takes longer than the convolution; the kind `training` does it inside, in a twentieth of the time.
-    constexpr auto kind = dnnl::prop_kind::forward_training;
-    const Extents extents(problem);
-    const auto type = type_of(problem);
-    const memory::desc x = activation_desc(extents.x, type, method), y = activation_desc(extents.y, type, method);
-    const memory::desc w{extents.w, type, Tag::any};
-    using Desc = dnnl::convolution_forward::desc;
-    const Desc desc = problem.bias
-                          ? Desc(kind, algorithm_of(method), x, w, {{problem.k}, type, Tag::a}, y, extents.strides, extents.padding_before,
-                                 extents.padding_after)
-                          : Desc(kind, algorithm_of(method), x, w, y, extents.strides, extents.padding_before, extents.padding_after);
-    constexpr bool empty_if_unsupported = true;
-    return {desc, attr, onednn.engine, empty_if_unsupported};
+    explicit Extents(const ConvolutionProblem& p) : x{p.n, p.c, p.h, p.w}, w{p.k, p.c, p.r, p.s}, y{p.n, p.k, p.p(), p.q()} {}
+};
+
+// What is asked of a primitive: activations as they lie or in its own layout, filters in its own.
+onednn::ConvolutionLayouts layouts_of(const ConvolutionProblem& p, ConvolutionMethod method) {
+    const Extents extents(p);
+    const auto type = type_of(p);
+    const Tag activations = method == ConvolutionMethod::direct ? Tag::nhwc : Tag::any;
+    return {.algorithm = algorithm_of(method),
+            .x = {extents.x, type, activations},
+            .w = {extents.w, type, Tag::any},
+            .bias = p.bias ? memory::desc({p.k}, type, Tag::a) : memory::desc(),
+            .y = {extents.y, type, activations},
+            .strides = {p.stride, p.stride},
+            .padding_before = {p.padding, p.padding},
+            // The padding behind, exactly as far as the last filter position reaches: with stride 2 less than the padding
+            // before, and negative where the last rows are never read.
+            .padding_after = {(p.p() - 1) * p.stride + p.r - p.h - p.padding, (p.q() - 1) * p.stride + p.s - p.w - p.padding}};
 }
 
 }  // namespace
@@ -108,10 +90,10 @@ bool ConvolutionPlan::build_forward(const ConvolutionProblem& problem, Convoluti
     // Winograd has none.
     dnnl::post_ops post_ops;
     if (problem.residual) post_ops.append_sum();
-    if (problem.relu) post_ops.append_eltwise(1.0f, dnnl::algorithm::eltwise_relu, 0.0f, 0.0f);
-    dnnl::primitive_attr attr = user_scratchpad();
+    if (problem.relu) onednn::append_relu(post_ops);
+    dnnl::primitive_attr attr = onednn::user_scratchpad();
     attr.set_post_ops(post_ops);
-    const auto forward = forward_primitive(onednn_, problem, method, attr);
+    const auto forward = onednn::convolution_forward(onednn_.engine, layouts_of(problem, method), attr);
     if (!forward) return false;
     const memory x = operand(role_x, forward.src_desc()), w = operand(role_w, forward.weights_desc()),
                  y = operand(role_y, forward.dst_desc());
@@ -124,14 +106,11 @@ bool ConvolutionPlan::build_forward(const ConvolutionProblem& problem, Convoluti
 }
 
 bool ConvolutionPlan::build_backward_data(const ConvolutionProblem& problem, ConvolutionMethod method) {
-    const Extents extents(problem);
-    const auto hint = forward_primitive(onednn_, problem, method, user_scratchpad());
+    const onednn::ConvolutionLayouts layouts = layouts_of(problem, method);
+    const dnnl::primitive_attr attr = onednn::user_scratchpad();
+    const auto hint = onednn::convolution_forward(onednn_.engine, layouts, attr);
     if (!hint) return false;
-    const auto type = type_of(problem);
-    const dnnl::convolution_backward_data::desc desc(algorithm_of(method), activation_desc(extents.x, type, method),
-                                                     {extents.w, type, Tag::any}, activation_desc(extents.y, type, method),
-                                                     extents.strides, extents.padding_before, extents.padding_after);
-    const dnnl::convolution_backward_data::primitive_desc backward(desc, user_scratchpad(), onednn_.engine, hint, true);
+    const auto backward = onednn::convolution_backward_data(onednn_.engine, layouts, hint, attr);
     if (!backward) return false;
     // oneDNN cannot add to dL_dx itself; the reorder home can.
     const memory dx = problem.accumulate ? temporary(backward.diff_src_desc()) : operand(role_x, backward.diff_src_desc());
@@ -143,14 +122,11 @@ bool ConvolutionPlan::build_backward_data(const ConvolutionProblem& problem, Con
 }
 
 bool ConvolutionPlan::build_backward_filter(const ConvolutionProblem& problem, ConvolutionMethod method) {
-    const Extents extents(problem);
-    const auto hint = forward_primitive(onednn_, problem, method, user_scratchpad());
+    const onednn::ConvolutionLayouts layouts = layouts_of(problem, method);
+    const dnnl::primitive_attr attr = onednn::user_scratchpad();
+    const auto hint = onednn::convolution_forward(onednn_.engine, layouts, attr);
     if (!hint) return false;
-    const auto type = type_of(problem);
-    const dnnl::convolution_backward_weights::desc desc(algorithm_of(method), activation_desc(extents.x, type, method),
-                                                        {extents.w, type, Tag::any}, activation_desc(extents.y, type, method),
-                                                        extents.strides, extents.padding_before, extents.padding_after);
-    const dnnl::convolution_backward_weights::primitive_desc backward(desc, user_scratchpad(), onednn_.engine, hint, true);
+    const auto backward = onednn::convolution_backward_filter(onednn_.engine, layouts, hint, attr);
     if (!backward) return false;
     const memory x = operand(role_x, backward.src_desc()), dw = operand(role_w, backward.diff_weights_desc()),
                  dy = operand(role_y, backward.diff_dst_desc());
@@ -177,7 +153,7 @@ bool ConvolutionPlan::load(const memory& to, Role from) { return to == given_[fr
 bool ConvolutionPlan::store(Role to, const memory& from) { return from == given_[to] || add_reorder(from, given_[to]); }
 
 bool ConvolutionPlan::add_reorder(const memory& from, const memory& to, bool sum) {
-    dnnl::primitive_attr attr = user_scratchpad();
+    dnnl::primitive_attr attr = onednn::user_scratchpad();
     if (sum) {
         dnnl::post_ops post_ops;
         post_ops.append_sum();

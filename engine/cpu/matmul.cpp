@@ -1,5 +1,7 @@
 #include "engine/cpu/matmul.h"
 
+#include "engine/cpu/onednn_descriptors.h"
+
 namespace mlkd {
 
 void Matmuls::run(const MatmulProblem& problem, float* c, const float* a, const float* b) {
@@ -25,16 +27,8 @@ Matmuls::Plan Matmuls::make_plan(const MatmulProblem& p) const {
         const std::int64_t row_stride = transposed ? 1 : columns, column_stride = transposed ? rows : 1;
         return memory::desc({p.batch, rows, columns}, memory::data_type::f32, {rows * columns, row_stride, column_stride});
     };
-    dnnl::primitive_attr attr;
-    attr.set_scratchpad_mode(dnnl::scratchpad_mode::user);
-    if (p.alpha != 1.0f) attr.set_output_scales(0, {p.alpha});
-    if (p.beta != 0.0f) {
-        dnnl::post_ops post_ops;
-        post_ops.append_sum(p.beta);
-        attr.set_post_ops(post_ops);
-    }
     const memory::desc a = desc(p.m, p.k, p.transpose_a), b = desc(p.k, p.n, p.transpose_b), c = desc(p.m, p.n, false);
-    const dnnl::matmul::primitive_desc primitive({a, b, c}, attr, onednn_.engine);
+    const auto primitive = onednn::matmul(onednn_.engine, a, b, c, p.alpha, p.beta);
     const auto handle = [&](const memory::desc& of) { return memory(of, onednn_.engine, nullptr); };
     return {dnnl::matmul(primitive), handle(a), handle(b), handle(c), handle(primitive.scratchpad_desc())};
 }

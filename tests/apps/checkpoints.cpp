@@ -6,6 +6,7 @@
 #include "apps/evaluation.h"
 #include "data/load.h"
 #include "tests/apps/tiny_runs.h"
+#include "tests/support/python.h"
 
 using namespace mlkd;
 using namespace mlkd::test;
@@ -15,10 +16,6 @@ namespace {
 namespace fs = std::filesystem;
 
 const fs::path root = fs::path(MLKD_GOLDEN_DIR).parent_path().parent_path();
-
-bool python_has(const std::string& python, const std::string& module) {
-    return std::system(fmt::format("{} -c 'import {}' >/dev/null 2>&1", python, module).c_str()) == 0;
-}
 
 }  // namespace
 
