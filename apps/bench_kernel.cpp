@@ -50,21 +50,23 @@ struct BatchNormState : BenchTensors {
           beta(uniform({a.channels})),
           dL_dgamma(zeros({a.channels})),
           dL_dbeta(zeros({a.channels})),
-          partials(zeros(batch_norm_partials_shape(x.shape, 1))) {}
+          workspace{zeros(batch_norm_partials_shape(x.shape, 1)), zeros(batch_norm_group_sums_shape(x.shape, 1), DType::f64),
+                    zeros({batch_norm_arrivals}, DType::i32)} {}
 
     void forward(const Stream& stream) const {
-        batch_norm_statistics(stream, mean, inverse_deviation, running_mean, running_variance, partials, x, 1);
+        batch_norm_statistics(stream, mean, inverse_deviation, running_mean, running_variance, workspace, x, 1);
         batch_norm_apply(stream, y, x, mean, inverse_deviation, gamma, beta, residual, true, 1);
     }
     void backward(const Stream& stream) const {
-        batch_norm_backward_sums(stream, dL_dgamma, dL_dbeta, mean_dz, mean_dz_xhat, partials, dL_dy, y, x, mean, inverse_deviation, true, 1);
+        batch_norm_backward_sums(stream, dL_dgamma, dL_dbeta, mean_dz, mean_dz_xhat, workspace, dL_dy, y, x, mean, inverse_deviation, gamma,
+                                 beta, true, true, 1);
         batch_norm_backward_apply(stream, dL_dx, dL_dy, x, mean, inverse_deviation, gamma, mean_dz, mean_dz_xhat, 1);
     }
 
     Tensor x, y, residual, dL_dx, dL_dy;                    // (N, H, W, C)
     Tensor mean, inverse_deviation, mean_dz, mean_dz_xhat;  // (1, C)
     Tensor running_mean, running_variance, gamma, beta, dL_dgamma, dL_dbeta;
-    Tensor partials;
+    BatchNormWorkspace workspace;
 };
 
 BenchWork prepare_batch_norm(Backend& backend, const Activation& a, DType dtype, bool forward) {

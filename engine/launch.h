@@ -45,6 +45,9 @@ struct RowLaunch {
     int team_size = 128;            // threads of a row on a GPU; a multiple of 32
 };
 
+// Whether teams have many members: on a GPU, and in tests that put teams of threads in its place.
+inline bool has_teams(const Stream& stream) { return stream.device == DeviceKind::cuda || stream.teams > 0; }
+
 #ifdef __CUDACC__
 
 // A warp as a part of a team.

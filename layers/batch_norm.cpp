@@ -1,17 +1,22 @@
 #include "layers/batch_norm.h"
 
-#include "layers/batch_norm_kernels.h"
-
 namespace mlkd {
 
 BatchNorm::BatchNorm(ParameterStore& store, const std::string& name, int channels, int updates_per_pass)
-    : name_(name),
+    : store_(store),
+      name_(name),
       channels_(channels),
       updates_per_pass_(updates_per_pass),
       weight_(store.add_parameter(name + ".weight", {channels}, Initial::one)),
       bias_(store.add_parameter(name + ".bias", {channels}, Initial::zero)),
       running_mean_(store.add_buffer(name + ".running_mean", {channels}, Initial::zero, updates_per_pass)),
       running_variance_(store.add_buffer(name + ".running_var", {channels}, Initial::one, updates_per_pass)) {}
+
+BatchNormWorkspace BatchNorm::workspace(StepArena& arena, const Shape& x, int views) const {
+    return {.partials = arena.allocate(name_ + " partials", weight_.variable.value.dtype, batch_norm_partials_shape(x, views)),
+            .group_sums = arena.allocate(name_ + " group sums", DType::f64, batch_norm_group_sums_shape(x, views)),
+            .arrivals = store_.arrivals()};
+}
 
 Variable BatchNorm::forward(TrainingPass& pass, const Variable& x, const Variable& residual, bool relu) const {
     const int views = pass.views;
@@ -23,9 +28,8 @@ Variable BatchNorm::forward(TrainingPass& pass, const Variable& x, const Variabl
     const Tensor mean = per_view(" mean"), inverse_deviation = per_view(" inverse deviation");
     {
         StepArena::Scope scope(pass.arena);
-        const Tensor partials = pass.arena.allocate(name_ + " partials", mean.dtype, batch_norm_partials_shape(x.value.shape, views));
-        batch_norm_statistics(stream, mean, inverse_deviation, running_mean_.tensor, running_variance_.tensor, partials, x.value, views,
-                              updates_per_pass_);
+        batch_norm_statistics(stream, mean, inverse_deviation, running_mean_.tensor, running_variance_.tensor,
+                              workspace(pass.arena, x.value.shape, views), x.value, views, updates_per_pass_);
     }
     batch_norm_apply(stream, y, x.value, mean, inverse_deviation, weight_.variable.value, bias_.variable.value, residual.value, relu,
                      views);
@@ -38,9 +42,9 @@ Variable BatchNorm::forward(TrainingPass& pass, const Variable& x, const Variabl
         tape.contribute(*weight_.variable.gradient, weight_.variable.value, name_ + ".weight", [&](const Tensor& dL_dgamma) {
             tape.contribute(*bias_.variable.gradient, bias_.variable.value, name_ + ".bias", [&](const Tensor& dL_dbeta) {
                 StepArena::Scope scope(arena);
-                const Tensor partials = arena.allocate(name_ + " partials", mean.dtype, batch_norm_partials_shape(x.value.shape, views));
-                batch_norm_backward_sums(stream, dL_dgamma, dL_dbeta, mean_dz, mean_dz_xhat, partials, dL_dy, out.value, x.value, mean,
-                                         inverse_deviation, relu, views);
+                batch_norm_backward_sums(stream, dL_dgamma, dL_dbeta, mean_dz, mean_dz_xhat, workspace(arena, x.value.shape, views), dL_dy,
+                                         out.value, x.value, mean, inverse_deviation, weight_.variable.value, bias_.variable.value,
+                                         !residual.value.empty(), relu, views);
             });
         });
         tape.contribute(*x.gradient, x.value, name_, [&](const Tensor& dL_dx) {

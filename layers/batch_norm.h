@@ -2,6 +2,7 @@
 // Batch norm as a layer, fused with the addition and the ReLU that follow it: see batch_norm_kernels.h.
 #include <string>
 
+#include "layers/batch_norm_kernels.h"
 #include "layers/parameters.h"
 #include "layers/pass.h"
 
@@ -24,6 +25,9 @@ public:
     int channels() const { return channels_; }
 
 private:
+    BatchNormWorkspace workspace(StepArena& arena, const Shape& x, int views) const;
+
+    const ParameterStore& store_;
     std::string name_;
     int channels_;
     int updates_per_pass_;

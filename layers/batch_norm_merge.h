@@ -1,132 +1,184 @@
 #pragma once
-// From the chunks' sums to the channels' numbers: in double, in fixed order, a few channels a row.
+// From the chunks' numbers to the channels': in double, in fixed order, in the launch that makes the chunks'.
+//
+// Chunks come in groups. The chunk of a group that arrives last (engine/arrival.h) combines those of its group, and of the groups
+// the last one combines all: which one that is changes nothing in what it computes. Two stages, as one team alone would read the
+// chunks of a large tensor for longer than a launch takes.
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 
-#include "engine/seam.h"
+#include "engine/arrival.h"
 #include "layers/batch_norm_kernels.h"
 #include "layers/batch_norm_pixels.h"
-#include "layers/channel_groups.h"
 
 namespace mlkd {
 
-constexpr int merge_channels = 4;  // of a row: enough rows for a GPU's multiprocessors, as the work is all waiting for memory
-constexpr std::int64_t merge_rows(int channels) { return (channels + merge_channels - 1) / merge_channels; }
+// Groups of neighbouring chunks of a view; the last one of a view may be smaller.
+struct ChunkGroups {
+    std::int64_t size;  // chunks of a group
+    int per_view, views;
 
-// What a row sums over the chunks: a column for each view, each of a chunk's two numbers, and each of the row's channels. All
-// of them at once, since one pass over the chunks costs a GPU the latency of its memory, whatever it carries.
-struct MergeColumns {
-    Pixels pixels;
-    int views, first, width;  // first: the row's first channel; width: how many it has
-
-    MLKD_HD MergeColumns(const Pixels& cut, int view_count, std::int64_t row)
-        : pixels(cut), views(view_count), first(static_cast<int>(row) * merge_channels), width(cut.channels - first) {
-        if (width > merge_channels) width = merge_channels;
+    ChunkGroups(const Pixels& pixels, int view_count) : views(view_count) {
+        constexpr std::int64_t smallest = 16;
+        const std::int64_t most = batch_norm_most_groups / views;
+        size = std::max(smallest, (pixels.chunks + most - 1) / most);
+        per_view = static_cast<int>((pixels.chunks + size - 1) / size);
     }
-    MLKD_HD int count() const { return 2 * views * width; }
-    MLKD_HD int at(int view, int which, int c) const { return (2 * view + which) * width + c; }
-    MLKD_HD int view(int column) const { return column / (2 * width); }
-    MLKD_HD int which(int column) const { return column / width % 2; }
-    MLKD_HD int channel(int column) const { return first + column % width; }
-    // Of a chunk's first number in partials (views, chunks, 2, C); the second one is C further on.
-    MLKD_HD std::int64_t offset(int view, std::int64_t chunk, int channel) const {
-        return (view * pixels.chunks + chunk) * 2 * pixels.channels + channel;
+    MLKD_HD int count() const { return views * per_view; }
+    MLKD_HD int chunks_of(const Pixels& pixels, int group) const {
+        const std::int64_t left = pixels.chunks - group * size;
+        return static_cast<int>(left < size ? left : size);
     }
 };
 
-// Of a row: sums (columns), and what sum_columns() needs.
-inline std::size_t merge_scratch_bytes(int team_size, int views) {
-    const int columns = 2 * views * merge_channels;
-    return sizeof(double) * (static_cast<std::size_t>(columns) + column_scratch(team_size, columns));
+struct TwoNumbers {
+    double one, two;
+};
+
+// How the sums of two quantities over several parts combine.
+struct CombinedSums {
+    double one = 0.0, two = 0.0;
+
+    MLKD_HD void add(double, double sum, double other_sum) {
+        one += sum;
+        two += other_sum;
+    }
+    MLKD_HD TwoNumbers result() const { return {one, two}; }
+};
+
+// How means and sums of squared deviations of several parts combine: around the first part's mean, so that a large mean costs no
+// digits (Chan, Golub, LeVeque, 1983).
+struct CombinedMoments {
+    double origin = 0.0, count = 0.0, shifted = 0.0, squares = 0.0;
+
+    MLKD_HD void add(double n, double mean, double deviations) {
+        if (count == 0.0) origin = mean;
+        const double d = mean - origin;
+        count += n;
+        shifted += n * d;
+        squares += deviations + n * d * d;
+    }
+    MLKD_HD TwoNumbers result() const { return {origin + shifted / count, squares - shifted * shifted / count}; }
+};
+
+// Channel c of `count` parts (2, C) that lie one behind the other, each of `whole` pixels, but the last one of `last`.
+template <class Combined, class T>
+MLKD_HD TwoNumbers combine(const T* parts, int count, int channels, int c, std::int64_t whole, std::int64_t last) {
+    constexpr int together = 8;  // loads under way at once
+    const auto of_whole = static_cast<double>(whole), of_last = static_cast<double>(last);
+    Combined all;
+    int i = 0;
+    MLKD_ROLLED
+    for (; i + together <= count; i += together) {
+        T one[together], two[together];
+        for (int q = 0; q < together; ++q) {
+            one[q] = parts[2 * (i + q) * channels + c];
+            two[q] = parts[(2 * (i + q) + 1) * channels + c];
+        }
+        for (int q = 0; q < together; ++q)
+            all.add(i + q == count - 1 ? of_last : of_whole, static_cast<double>(one[q]), static_cast<double>(two[q]));
+    }
+    MLKD_ROLLED
+    for (; i < count; ++i)
+        all.add(i == count - 1 ? of_last : of_whole, static_cast<double>(parts[2 * i * channels + c]),
+                static_cast<double>(parts[(2 * i + 1) * channels + c]));
+    return all.result();
 }
 
-// The row's sums over the chunks, by column, where every member sees them.
-template <class Team, class Term>
-MLKD_HD const double* sum_over_chunks(const Team& team, const MergeColumns& columns, const Term& term) {
-    const int count = columns.count();
-    double* const sums = team.template scratch<double>();
-    sum_columns(team, sums + count, count, columns.pixels.chunks, term, [&](int column, double sum) { sums[column] = sum; });
-    team.sync();
-    return sums;
-}
+// Row: a chunk. `pass` writes the chunk's two numbers a channel to `partials`. finish.of_view(view, c, numbers) takes those of a whole
+// view and returns two to keep, finish.of_channel(c, kept) follows with what was kept of the views.
+template <class Pass, class Combined, class Finish> struct MergingPass {
+    using T = typename Pass::T;
+    Pass pass;
+    Finish finish;
+    ChunkGroups groups;
+    double* group_sums;  // (groups, 2, C)
+    int* arrivals;       // (groups + 1): zeros before the launch and after it
 
-// Row: a few channels. Means and variances of each view, and the running statistics view by view.
-template <class T> struct StatisticsMerge {
+    template <class Team> MLKD_HD void operator()(const Team& team, std::int64_t row) const {
+        const Pixels& pixels = pass.pixels;
+        pass(team, row);
+        const int C = pixels.channels, view = static_cast<int>(row / pixels.chunks);
+        const int in_view = static_cast<int>(row % pixels.chunks / groups.size), group = view * groups.per_view + in_view;
+        const int chunks = groups.chunks_of(pixels, in_view);
+        if (!arrive(team, arrivals + group, chunks)) return;
+
+        const std::int64_t first_chunk = in_view * groups.size, last_chunk = pixels.count_of_chunk(first_chunk + chunks - 1);
+        const T* const parts = pass.partials + (view * pixels.chunks + first_chunk) * 2 * C;
+        double* const sums = group_sums + static_cast<std::int64_t>(group) * 2 * C;
+        MLKD_ROLLED
+        for (int c = team.rank(); c < C; c += team.size()) {
+            const TwoNumbers numbers = combine<Combined>(parts, chunks, C, c, pixels.chunk, last_chunk);
+            sums[c] = numbers.one;
+            sums[C + c] = numbers.two;
+        }
+        if (!arrive(team, arrivals + groups.count(), groups.count())) return;
+
+        const std::int64_t whole_group = groups.size * pixels.chunk, last_group = pixels.per_view - (groups.per_view - 1) * whole_group;
+        TwoNumbers* const kept = team.template scratch<TwoNumbers>();  // (views, C)
+        MLKD_ROLLED
+        for (int i = team.rank(); i < groups.views * C; i += team.size()) {
+            const double* const of_view = group_sums + static_cast<std::int64_t>(i / C) * groups.per_view * 2 * C;
+            kept[i] = finish.of_view(i / C, i % C, combine<Combined>(of_view, groups.per_view, C, i % C, whole_group, last_group));
+        }
+        team.sync();
+        MLKD_ROLLED
+        for (int c = team.rank(); c < C; c += team.size()) finish.of_channel(c, kept);
+        MLKD_ROLLED
+        for (int i = team.rank(); i <= groups.count(); i += team.size()) arrivals[i] = 0;
+    }
+};
+
+// Means and variances of each view, and the running statistics view by view.
+template <class T> struct FinishStatistics {
     T *mean, *inverse_deviation;         // (views, C)
     T *running_mean, *running_variance;  // (C)
-    const T* partials;                   // (views, chunks, 2, C): a chunk's mean and sum of squared deviations from it
-    Pixels pixels;
-    int views, updates_per_view;
+    std::int64_t per_view;               // pixels
+    int channels, views, updates_per_view;
 
-    template <class Team> MLKD_HD void operator()(const Team& team, std::int64_t row) const {
-        const MergeColumns columns(pixels, views, row);
-        const double* const sums = sum_over_chunks(team, columns, AroundFirstChunk{partials, columns});
-        const auto total = static_cast<double>(pixels.per_view);
-        for (int c = team.rank(); c < columns.width; c += team.size()) {
-            const int channel = columns.first + c;
-            for (int view = 0; view < views; ++view) {
-                const double shift = sums[columns.at(view, 0, c)] / total;  // from the first chunk's mean to that of all
-                const double center = static_cast<double>(partials[columns.offset(view, 0, channel)]) + shift;
-                const double squares = sums[columns.at(view, 1, c)] - shift * shift * total;
-                const double variance = (squares < 0.0 ? 0.0 : squares) / total;  // below 0: rounding; a NaN passes on
-                const double unbiased = total > 1.0 ? variance * total / (total - 1.0) : variance;
-                mean[view * pixels.channels + channel] = static_cast<T>(center);
-                inverse_deviation[view * pixels.channels + channel] =
-                    static_cast<T>(1.0 / std::sqrt(variance + static_cast<double>(batch_norm_epsilon<T>)));
-                T &running_m = running_mean[channel], &running_v = running_variance[channel];
-                for (int update = 0; update < updates_per_view; ++update) {
-                    running_m += batch_norm_momentum<T> * (static_cast<T>(center) - running_m);
-                    running_v += batch_norm_momentum<T> * (static_cast<T>(unbiased) - running_v);
-                }
-            }
-        }
+    MLKD_HD TwoNumbers of_view(int view, int c, const TwoNumbers& moments) const {
+        const auto total = static_cast<double>(per_view);
+        const double variance = (moments.two < 0.0 ? 0.0 : moments.two) / total;  // below 0: rounding; a NaN passes on
+        mean[view * channels + c] = static_cast<T>(moments.one);
+        inverse_deviation[view * channels + c] = static_cast<T>(1.0 / std::sqrt(variance + static_cast<double>(batch_norm_epsilon<T>)));
+        return {moments.one, total > 1.0 ? variance * total / (total - 1.0) : variance};
     }
-
-private:
-    // With d the distance of a chunk's mean from the first chunk's, Σ n·d and Σ (the chunk's own squares + n·d²): so that a large
-    // mean costs no digits (Chan, Golub, LeVeque, 1983).
-    struct AroundFirstChunk {
-        const T* partials;
-        MergeColumns columns;
-        MLKD_HD double operator()(std::int64_t chunk, int column) const {
-            const int view = columns.view(column), channel = columns.channel(column);
-            const T *const first = partials + columns.offset(view, 0, channel), *const here = partials + columns.offset(view, chunk, channel);
-            const auto n = static_cast<double>(columns.pixels.count_of_chunk(chunk));
-            const double d = static_cast<double>(here[0]) - static_cast<double>(first[0]);
-            return columns.which(column) == 0 ? n * d : static_cast<double>(here[columns.pixels.channels]) + n * d * d;
-        }
-    };
+    MLKD_HD void of_channel(int c, const TwoNumbers* kept) const {
+        T running_m = running_mean[c], running_v = running_variance[c];
+        MLKD_ROLLED
+        for (int view = 0; view < views; ++view)
+            for (int update = 0; update < updates_per_view; ++update) {
+                running_m += batch_norm_momentum<T> * (static_cast<T>(kept[view * channels + c].one) - running_m);
+                running_v += batch_norm_momentum<T> * (static_cast<T>(kept[view * channels + c].two) - running_v);
+            }
+        running_mean[c] = running_m;
+        running_variance[c] = running_v;
+    }
 };
 
-// Row: a few channels.
-template <class T> struct BackwardMerge {
+// The means over each view, and the gradients of gamma and beta over all of them.
+template <class T> struct FinishBackwardSums {
     T *dL_dgamma, *dL_dbeta;    // (C)
     T *mean_dz, *mean_dz_xhat;  // (views, C)
-    const T* partials;          // (views, chunks, 2, C): sums of dz and of dz · xhat
-    Pixels pixels;
-    int views;
+    std::int64_t per_view;      // pixels
+    int channels, views;
 
-    template <class Team> MLKD_HD void operator()(const Team& team, std::int64_t row) const {
-        const MergeColumns columns(pixels, views, row);
-        const double* const sums = sum_over_chunks(team, columns, [&](std::int64_t chunk, int column) {
-            const std::int64_t at = columns.offset(columns.view(column), chunk, columns.channel(column));
-            return static_cast<double>(partials[at + columns.which(column) * pixels.channels]);
-        });
-        const auto total = static_cast<double>(pixels.per_view);
-        for (int c = team.rank(); c < columns.width; c += team.size()) {
-            const int channel = columns.first + c;
-            double sum_dz = 0.0, sum_dz_xhat = 0.0;  // over the views
-            for (int view = 0; view < views; ++view) {
-                const double of_dz = sums[columns.at(view, 0, c)], of_dz_xhat = sums[columns.at(view, 1, c)];
-                mean_dz[view * pixels.channels + channel] = static_cast<T>(of_dz / total);
-                mean_dz_xhat[view * pixels.channels + channel] = static_cast<T>(of_dz_xhat / total);
-                sum_dz += of_dz;
-                sum_dz_xhat += of_dz_xhat;
-            }
-            dL_dbeta[channel] = static_cast<T>(sum_dz);
-            dL_dgamma[channel] = static_cast<T>(sum_dz_xhat);
+    MLKD_HD TwoNumbers of_view(int view, int c, const TwoNumbers& sums) const {
+        mean_dz[view * channels + c] = static_cast<T>(sums.one / static_cast<double>(per_view));
+        mean_dz_xhat[view * channels + c] = static_cast<T>(sums.two / static_cast<double>(per_view));
+        return sums;
+    }
+    MLKD_HD void of_channel(int c, const TwoNumbers* kept) const {
+        TwoNumbers sums{0.0, 0.0};
+        MLKD_ROLLED
+        for (int view = 0; view < views; ++view) {
+            sums.one += kept[view * channels + c].one;
+            sums.two += kept[view * channels + c].two;
         }
+        dL_dbeta[c] = static_cast<T>(sums.one);
+        dL_dgamma[c] = static_cast<T>(sums.two);
     }
 };
 

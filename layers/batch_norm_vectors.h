@@ -1,7 +1,7 @@
 #pragma once
 // Batch norm's passes over a tensor as a thread block wants them: words of V channels a member, several pixels at once, sums of
 // the pixels' lanes added up in fixed order. The forms for one thread a row, vectorised over channels, are in
-// batch_norm_kernels.cu. V divides C, and the tensors of activations are aligned to V elements.
+// batch_norm_serial.h. V divides C, and the tensors of activations are aligned to V elements.
 #include "engine/bfloat16.h"
 #include "layers/batch_norm_pixels.h"
 #include "layers/channel_groups.h"
@@ -97,6 +97,16 @@ private:
     }
 };
 
+// What is added to and cut off: the two passes that need it get the same bits.
+template <class T> MLKD_HD T normalised(T x, T center, T scale, T shift) { return (x - center) * scale + shift; }
+
+// gamma · inverse_deviation of group g.
+template <class T, int V> MLKD_HD ChannelValues<T, V> scale_of(const T* gamma, const T* inverse_deviation, int g) {
+    ChannelValues<T, V> scale(inverse_deviation, g);
+    for (int v = 0; v < V; ++v) scale[v] *= gamma[V * g + v];
+    return scale;
+}
+
 // Row: a chunk.
 template <class S, int V> struct ApplyVectors {
     using T = computed_t<S>;
@@ -120,8 +130,7 @@ template <class S, int V> struct ApplyVectors {
         auto* const out = reinterpret_cast<Word*>(y + first);
         for (int g = mine.first; g < mine.groups; g += mine.stride) {
             const ChannelValues<T, V> center(mean + view * C, g), shift(beta, g);
-            ChannelValues<T, V> scale(inverse_deviation + view * C, g);
-            for (int v = 0; v < V; ++v) scale[v] *= gamma[V * g + v];
+            const ChannelValues<T, V> scale = scale_of<T, V>(gamma, inverse_deviation + view * C, g);
             for (int p = mine.lane; p < count; p += mine.lanes) {
                 const int at = p * mine.groups + g;
                 const Word word = in[at];
@@ -129,7 +138,7 @@ template <class S, int V> struct ApplyVectors {
                 if (residual != nullptr) added = shortcut[at];
                 Word result;
                 for (int v = 0; v < V; ++v) {
-                    T z = (as_computed(word.element[v]) - center[v]) * scale[v] + shift[v];
+                    T z = normalised(as_computed(word.element[v]), center[v], scale[v], shift[v]);
                     if (residual != nullptr) z += as_computed(added.element[v]);
                     result.element[v] = static_cast<S>(z < floor ? floor : z);  // a NaN passes on
                 }
@@ -151,42 +160,57 @@ template <class T> struct WriteBackwardSums {
     }
 };
 
-// Row: a chunk. Turns dL_dy into dz and sums dz and dz · (x − mean) a channel.
-template <class S, int V> struct BackwardPartialVectors {
+// Row: a chunk. Turns dL_dy into dz and sums dz and dz · (x − mean) a channel. from_x: where ReLU follows batch norm at once, y's
+// sign is found again from x, and y is not read.
+template <class S, int V, bool from_x> struct BackwardPartialVectors {
     using T = computed_t<S>;
     T* partials;                        // (views, chunks, 2, C)
     S* dL_dy;                           // becomes dz
     const S *y, *x;
     const T *mean, *inverse_deviation;  // (views, C)
+    const T *gamma, *beta;              // (C)
     bool relu;
     Pixels pixels;
 
     template <class Team> MLKD_HD void operator()(const Team& team, std::int64_t row) const {
         using Word = Packed<S, V>;
+        using Values = ChannelValues<T, V>;
         const int C = pixels.channels;
         const ChannelGroups<V> mine(team, C);
         T* const scratch = team.template scratch<T>();  // (lanes, 2, C)
         const std::int64_t view = row / pixels.chunks, first = pixels.first(row) * C;
         const auto count = static_cast<int>(pixels.count(row));
         auto* const gradient = reinterpret_cast<Word*>(dL_dy + first);
-        const auto* const output = reinterpret_cast<const Word*>(y + first);
+        const auto* const output = reinterpret_cast<const Word*>(from_x ? x + first : y + first);
         const auto* const input = reinterpret_cast<const Word*>(x + first);
         for (int g = mine.first; g < mine.groups; g += mine.stride) {
-            const ChannelValues<T, V> center(mean + view * C, g);
-            ChannelValues<T, V> sum_dz, sum_dz_x;
-            for (int p = mine.lane; p < count; p += mine.lanes) {
-                const int at = p * mine.groups + g;
-                Word dz = gradient[at];
-                const Word word = input[at];
-                if (relu) {
-                    const Word positive = output[at];
-                    for (int v = 0; v < V; ++v)
-                        dz.element[v] = kept_if(as_computed(positive.element[v]) > T{0}, dz.element[v]);
-                    gradient[at] = dz;
+            const Values center(mean + view * C, g);
+            const Values scale = from_x ? scale_of<T, V>(gamma, inverse_deviation + view * C, g) : Values();
+            const Values shift = from_x ? Values(beta, g) : Values();
+            Values sum_dz, sum_dz_x;
+            // Two words a pixel are little to wait for: with them, two pixels are under way at once.
+            constexpr int ahead = from_x ? 2 : 1;
+            for (int p = mine.lane; p < count; p += ahead * mine.lanes) {
+                Word dz[ahead], word[ahead], positive[ahead];
+                for (int i = 0; i < ahead; ++i) {
+                    const int pixel = p + i * mine.lanes, at = (pixel < count ? pixel : p) * mine.groups + g;
+                    dz[i] = gradient[at];
+                    word[i] = input[at];
+                    if (relu && !from_x) positive[i] = output[at];
                 }
-                for (int v = 0; v < V; ++v) {
-                    sum_dz[v] += as_computed(dz.element[v]);
-                    sum_dz_x[v] += as_computed(dz.element[v]) * (as_computed(word.element[v]) - center[v]);
+                for (int i = 0; i < ahead && p + i * mine.lanes < count; ++i) {
+                    if (relu) {
+                        for (int v = 0; v < V; ++v) {
+                            const T input_v = as_computed(word[i].element[v]);
+                            if (from_x) positive[i].element[v] = static_cast<S>(normalised(input_v, center[v], scale[v], shift[v]));
+                            dz[i].element[v] = kept_if(as_computed(positive[i].element[v]) > T{0}, dz[i].element[v]);
+                        }
+                        gradient[(p + i * mine.lanes) * mine.groups + g] = dz[i];
+                    }
+                    for (int v = 0; v < V; ++v) {
+                        sum_dz[v] += as_computed(dz[i].element[v]);
+                        sum_dz_x[v] += as_computed(dz[i].element[v]) * (as_computed(word[i].element[v]) - center[v]);
+                    }
                 }
             }
             sum_dz.store(scratch + 2 * mine.lane * C, g);

@@ -39,9 +39,6 @@ template <int V> struct ChannelGroups {
     static int lanes_of(int team_size, int channels) { return team_size <= channels / V ? 1 : team_size / (channels / V); }
 };
 
-// Whether teams have many members: on a GPU, and in tests that put teams of threads in its place.
-inline bool has_teams(const Stream& stream) { return stream.device == DeviceKind::cuda || stream.teams > 0; }
-
 // visit(column, Σ of term(i, column) over i = 0 … count − 1) for each column: terms are shared out among lanes, whose sums are added
 // up in fixed order. scratch: column_scratch() values.
 template <class T, class Team, class Term, class Visit>

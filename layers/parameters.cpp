@@ -12,6 +12,7 @@
 #include "engine/elementwise.h"
 #include "engine/error.h"
 #include "engine/philox.h"
+#include "layers/batch_norm_kernels.h"
 
 namespace mlkd {
 namespace {
@@ -99,6 +100,7 @@ void ParameterStore::allocate(Backend& backend, PersistentArena& arena, bool wit
     if (with_training) {
         gradients_ = arena.allocate("gradients", master, {total});
         momenta_ = arena.allocate("momenta", master, {total});
+        arrivals_ = arena.allocate("arrivals", DType::i32, {batch_norm_arrivals});
     }
     if (precision == DType::bf16) {
         rounded_.values = arena.allocate("rounded filters", precision, {filters});

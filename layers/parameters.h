@@ -62,6 +62,9 @@ public:
     const RoundedParameters& rounded() const { return rounded_; }
     // Running statistics as one vector.
     Tensor statistics() const { return statistics_; }
+    // Counters of the launches whose rows count each other (engine/arrival.h), i32: zeros, which each launch restores, so that all
+    // layers share them.
+    Tensor arrivals() const { return arrivals_; }
 
     std::int64_t trainable_elements() const;
     std::deque<Parameter>& parameters() { return parameters_; }
@@ -92,7 +95,7 @@ private:
     Backend* backend_ = nullptr;
     std::deque<Parameter> parameters_;
     std::deque<Buffer> buffers_;
-    Tensor values_, gradients_, momenta_, statistics_;
+    Tensor values_, gradients_, momenta_, statistics_, arrivals_;
     RoundedParameters rounded_;
 };
 

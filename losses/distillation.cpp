@@ -72,7 +72,7 @@ DistillationLoss::~DistillationLoss() {
 bool DistillationLoss::fuses(std::int64_t samples, std::int64_t classes) const {
     const bool possible =
         std::max(samples, classes) <= fused_distillation_limit && (correlating_ == 0 || config_.divergence == Divergence::frobenius);
-    if (form_ != LossForm::fused) return form_ == LossForm::automatic && possible && backend_.stream().device == DeviceKind::cuda;
+    if (form_ != LossForm::fused) return form_ == LossForm::automatic && possible && has_teams(backend_.stream());
     MLKD_CHECK(possible,
                fmt::format("loss: one launch takes at most {} samples and classes and squared distances", fused_distillation_limit));
     return true;

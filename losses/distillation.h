@@ -51,7 +51,7 @@ constexpr int loss_part_count = 5;
 // How a step is computed: in one launch (fused_distillation.h: at most 256 samples and classes, squared distances), or in
 // several around matrix products of the backend, which has no such limits. The results agree up to rounding.
 enum class LossForm {
-    automatic,  // one launch on a GPU where it can be
+    automatic,  // one launch where it can be and teams have many members: on a GPU
     fused,      // forward_backward throws Error where it cannot
     separate
 };

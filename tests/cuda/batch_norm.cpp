@@ -38,12 +38,14 @@ struct Layer {
         mean = tensors.output(per_view), inverse_deviation = tensors.output(per_view);
         running_mean = tensors.input(vector), running_variance = tensors.input(vector, 0.5, 2);
         dL_dgamma = tensors.output(vector), dL_dbeta = tensors.output(vector);
-        const Tensor partials = tensors.output(batch_norm_partials_shape(s.x, s.views), single);
+        const BatchNormWorkspace workspace{tensors.output(batch_norm_partials_shape(s.x, s.views), single),
+                                           tensors.output(batch_norm_group_sums_shape(s.x, s.views), DType::f64),
+                                           tensors.zeros({batch_norm_arrivals}, DType::i32)};
         const Tensor mean_dz = tensors.output(per_view), mean_dz_xhat = tensors.output(per_view);
-        batch_norm_statistics(stream, mean, inverse_deviation, running_mean, running_variance, partials, x, s.views);
+        batch_norm_statistics(stream, mean, inverse_deviation, running_mean, running_variance, workspace, x, s.views);
         batch_norm_apply(stream, y, x, mean, inverse_deviation, gamma, beta, residual, s.relu, s.views);
-        batch_norm_backward_sums(stream, dL_dgamma, dL_dbeta, mean_dz, mean_dz_xhat, partials, dL_dy, y, x, mean, inverse_deviation, s.relu,
-                                 s.views);
+        batch_norm_backward_sums(stream, dL_dgamma, dL_dbeta, mean_dz, mean_dz_xhat, workspace, dL_dy, y, x, mean, inverse_deviation, gamma,
+                                 beta, s.residual, s.relu, s.views);
         batch_norm_backward_apply(stream, dL_dx, dL_dy, x, mean, inverse_deviation, gamma, mean_dz, mean_dz_xhat, s.views);
     }
 };

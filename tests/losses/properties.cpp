@@ -163,7 +163,7 @@ TEST_SUITE("team") {
                 CAPTURE(name);
                 CAPTURE(c.samples);
                 const test::Problem problem = test::make_problem(config, c.samples, c.classes, c.scale, c.scale / 3);
-                const test::Errors errors = test::errors_of(test::run(*threaded, problem, 2), test::run(*serial, problem));
+                const test::Errors errors = test::errors_of(test::run(*threaded, problem, 2, LossForm::separate), test::run(*serial, problem));
                 CHECK(errors.value < 1e-6);
                 CHECK(errors.gradient < 2e-6);
             }

@@ -18,8 +18,13 @@ namespace mlkd::test {
 
 class RecordingBackend : public Backend {
 public:
+    // teams, team_size: own kernels run in the forms that a GPU gets, on so many teams of so many threads; 0: in a CPU's.
+    explicit RecordingBackend(int teams = 0, int team_size = 0) : teams_(teams), team_size_(team_size) {}
+
     Stream stream() const override {
         Stream stream = cpu_->stream();
+        stream.teams = teams_;
+        stream.team_size = team_size_;
         stream.noted = noted_;
         return stream;
     }
@@ -110,6 +115,7 @@ private:
             work();
     }
 
+    int teams_, team_size_;
     std::unique_ptr<Backend> cpu_ = make_cpu_backend({.threads = 0, .convolution = "direct", .plan_file = ""});
     std::vector<std::string> calls_;
     std::vector<std::function<void()>>* noted_ = nullptr;
