@@ -119,6 +119,19 @@ inline void check_launch(cudaError_t status) {
     if (status != cudaSuccess) throw Error(std::string("CUDA kernel launch: ") + cudaGetErrorString(status));
 }
 
+// Lets a kernel take all shared memory that a block of the current GPU can have: 48 KiB come without asking, and what the kernel
+// declares itself (static) counts towards either limit. Returns the bytes that are left for scratch.
+inline std::size_t allow_shared_memory(const void* kernel) {
+    int device = 0, most = 0;
+    cudaFuncAttributes attributes{};
+    check_launch(cudaGetDevice(&device));
+    check_launch(cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
+    check_launch(cudaFuncGetAttributes(&attributes, kernel));
+    const int left = most - static_cast<int>(attributes.sharedSizeBytes);
+    check_launch(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, left));
+    return static_cast<std::size_t>(left);
+}
+
 #endif
 
 template <class Kernel>
@@ -141,9 +154,13 @@ void for_each_row(const Stream& stream, std::int64_t rows, const Kernel& kernel,
     }
 #ifdef __CUDACC__
     const auto grid = static_cast<unsigned>(rows < 65535 * 16 ? rows : 65535 * 16);
-    if (launch.scratch_bytes > 48 * 1024)
-        check_launch(cudaFuncSetAttribute(row_kernel<Kernel>, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                          static_cast<int>(launch.scratch_bytes)));
+    if (launch.scratch_bytes > 0) {
+        // Once a kernel, at its first launch: a process uses one GPU.
+        static const std::size_t most = allow_shared_memory(reinterpret_cast<const void*>(row_kernel<Kernel>));
+        if (launch.scratch_bytes > most)
+            throw Error("a kernel asks for " + std::to_string(launch.scratch_bytes) + " bytes of shared memory; this GPU has " +
+                        std::to_string(most) + " for it");
+    }
     row_kernel<<<grid, static_cast<unsigned>(launch.team_size), launch.scratch_bytes, static_cast<cudaStream_t>(stream.handle)>>>(kernel, rows);
     check_launch(cudaGetLastError());
 #else

@@ -19,20 +19,20 @@
 
 namespace mlkd {
 
-// Adds `value` to a counter that threads of the whole device share, and returns what it was. What the caller saw
-// before is seen by whoever reads the sum, through this function or the next one.
+// Adds `value` to a counter that threads of the whole device share, and returns what it was. Acquire and release: writes before
+// this add are visible to a thread that reads the new value through this function or wait_until_at_least().
 MLKD_HD inline int fetch_add(int* counter, int value) {
 #ifdef __CUDA_ARCH__
-    __threadfence();
-    const int before = atomicAdd(counter, value);
-    __threadfence();
+    int before;
+    const std::size_t address = __cvta_generic_to_global(counter);
+    asm volatile("atom.acq_rel.gpu.global.add.s32 %0, [%1], %2;" : "=r"(before) : "l"(address), "r"(value) : "memory");
     return before;
 #else
     return __atomic_fetch_add(counter, value, __ATOMIC_ACQ_REL);
 #endif
 }
 
-// The same without that promise: only the number counts.
+// The same without acquire and release: only the number counts.
 MLKD_HD inline int fetch_add_relaxed(int* counter, int value) {
 #ifdef __CUDA_ARCH__
     return atomicAdd(counter, value);
@@ -41,12 +41,12 @@ MLKD_HD inline int fetch_add_relaxed(int* counter, int value) {
 #endif
 }
 
-// Returns once the counter is at least `value`, and what its adders saw is then seen here.
+// Returns once the counter is at least `value`. Acquire: writes before the adds by fetch_add() are visible afterwards.
 MLKD_HD inline void wait_until_at_least(const int* counter, int value) {
 #ifdef __CUDA_ARCH__
-    while (*static_cast<const volatile int*>(counter) < value) {
-    }
-    __threadfence();
+    int seen;
+    do asm volatile("ld.acquire.gpu.global.s32 %0, [%1];" : "=r"(seen) : "l"(__cvta_generic_to_global(counter)) : "memory");
+    while (seen < value);
 #else
     while (__atomic_load_n(counter, __ATOMIC_ACQUIRE) < value) std::this_thread::yield();
 #endif

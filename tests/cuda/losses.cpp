@@ -72,7 +72,7 @@ TEST_CASE("both devices: the loss in one launch") {
     for (const auto& [name, config] : all_configs()) {
         if (config.method == Method::none || config.divergence == Divergence::kl) continue;
         CAPTURE(name);
-        for (const Size& size : {Size{2, 3}, Size{19, 9}, Size{33, 57}, Size{64, 100}, Size{70, 256}})
+        for (const Size& size : {Size{2, 3}, Size{19, 9}, Size{33, 57}, Size{64, 100}, Size{70, 256}, Size{243, 10}})
             for (const double apart : {2.0, 1e-4}) compare(*gpu, config, size, LossForm::fused, apart);
     }
 }
