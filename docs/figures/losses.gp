@@ -25,4 +25,4 @@ set xlabel 'classes'
 set ylabel 'milliseconds'
 set yrange [0.1:10000]
 plot 'loss_time.dat' using 1:2 with linespoints lw 2 title 'mlkd', \
-     '' using 1:3 with linespoints title 'PyTorch'
+     '' using 1:3 with linespoints title 'PyTorch 1.13, as released'
