@@ -20,6 +20,7 @@ ratio of each pair of neighbours, and the cores that others used meanwhile. torc
 import argparse
 import json
 import os
+import signal
 import statistics
 import sys
 import time
@@ -66,33 +67,31 @@ class Trial:
 
     def __init__(self, task, arguments):
         self.task, self.arguments = task, arguments
-        self.times, self.failures = {}, {}
+        self.times, self.failures, self.running = {}, {}, set()
         self.best = self.released = None
 
     def run(self, variants):
         for variant in variants:
             try:
                 pytorch = PyTorch(self.task, variant, self.arguments)
+                self.running.add(pytorch)
                 repetitions = 2 if pytorch.milliseconds > SLOW_STEP_MS else 5
                 self.times[variant] = min(pytorch.piece(REPETITION_SECONDS, repetitions)["wall"])
             except Failed as reason:
                 self.failures[variant] = str(reason)
                 print(f"  left out: {self.task}, {variant}: {reason}", file=sys.stderr, flush=True)
-                continue
-            print(f"  tried: {self.task}, {variant}: {self.times[variant]:.2f} ms", file=sys.stderr, flush=True)
-            losers = {pytorch}
-            if self.best is None or self.times[variant] < self.times[self.best.variant]:
-                losers.add(self.best)
-                self.best = pytorch
-            if variant.is_released() and (self.released is None or self.times[variant] < self.times[self.released.variant]):
-                losers.add(self.released)
-                self.released = pytorch
-            for loser in losers - {None, self.best, self.released}:
-                loser.close()
+            else:
+                print(f"  tried: {self.task}, {variant}: {self.times[variant]:.2f} ms", file=sys.stderr, flush=True)
+                if self.best is None or self.times[variant] < self.times[self.best.variant]:
+                    self.best = pytorch
+                if variant.is_released() and (self.released is None or self.times[variant] < self.times[self.released.variant]):
+                    self.released = pytorch
+            self.close({self.best, self.released})
 
-    def close(self):
-        for pytorch in {self.best, self.released} - {None}:
+    def close(self, all_but=frozenset()):
+        for pytorch in self.running - all_but:
             pytorch.close()
+        self.running &= all_but
 
 
 def spread(values):
@@ -221,5 +220,13 @@ def main():
     return int(failed)
 
 
+def terminate(*_):
+    sys.exit(143)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    signal.signal(signal.SIGTERM, terminate)  # as an exception: started processes are ended
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -40,17 +40,15 @@ class PyTorch:
                                         start_new_session=True)
         try:
             first = self.answer(PREPARE_SECONDS)
-        except KeyboardInterrupt:
+            if "error" in first:
+                raise Failed(first["error"])
+        except BaseException:  # signals, too
             self.close()
             raise
-        if "error" in first:
-            self.close()
-            raise Failed(first["error"])
         self.milliseconds = first["ms"]  # of the last step of the warm-up
 
     def answer(self, seconds=None):
         if not select.select([self.process.stdout], [], [], seconds)[0]:
-            self.close()
             raise Failed(f"not ready after {seconds} s")
         line = self.process.stdout.readline()
         if line:
@@ -58,7 +56,6 @@ class PyTorch:
         code = self.process.wait()
         self.errors.seek(0)
         words = (self.errors.read().strip().splitlines() or [""])[-1]
-        self.close()
         raise Failed(f"ended by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}: {words}")
 
     def piece(self, seconds, repetitions):

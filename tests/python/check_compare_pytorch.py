@@ -9,9 +9,11 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -41,6 +43,8 @@ if ms == "error":
 elif ms == "crash":
     os.kill(os.getpid(), 11)
 elif ms == "hang":
+    with open(fake["log"], "a") as file:
+        file.write("pid " + str(os.getpid()) + chr(10))
     time.sleep(600)
 else:
     print(json.dumps({{"ms": ms}}), flush=True)
@@ -128,13 +132,30 @@ class Comparison(unittest.TestCase):
     def test_what_crashes_or_hangs_is_named_and_left_out(self):
         self.fake({**LOSS_MS, "eager rewritten contiguous": "crash", "default rewritten contiguous": "hang"})
         self.addCleanup(setattr, cpu_process, "PREPARE_SECONDS", cpu_process.PREPARE_SECONDS)
-        cpu_process.PREPARE_SECONDS = 3
+        cpu_process.PREPARE_SECONDS = 8
         arguments = argparse.Namespace(python=self.path("python"), mlkd=self.path("mlkd"), threads=1, wait_policy="default", rounds=1)
         result = compare_pytorch.compare("loss-64x100", "fp32", "MKL", arguments)
         self.assertEqual(result["failed"], {
-            "rewritten, eager, contiguous": "ended by SIGSEGV", "rewritten, compiled (default), contiguous": "not ready after 3 s",
+            "rewritten, eager, contiguous": "ended by SIGSEGV", "rewritten, compiled (default), contiguous": "not ready after 8 s",
             "rewritten, compiled (max-autotune-no-cudagraphs), contiguous": "no compiler"})
         self.assertEqual((result["variant"], result["ratio"]["median"]), ("eager, contiguous", 20))
+
+    def test_a_signal_ends_what_was_started(self):
+        self.fake({**LOSS_MS, "default rewritten contiguous": "hang"})
+        for number, code in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
+            tool = subprocess.Popen([sys.executable, TOOL, "--mlkd", self.path("mlkd"), "--python", self.path("python"), "--only",
+                                     "loss-64x100"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+            for line in tool.stderr:
+                if "rewritten, eager" in line:
+                    break
+            deadline = time.monotonic() + 60
+            while not self.log()[-1].startswith("pid") and time.monotonic() < deadline:
+                time.sleep(0.05)
+            tool.send_signal(number)
+            self.assertEqual((tool.communicate()[1], tool.returncode), ("", code))
+            with self.assertRaises(ProcessLookupError):
+                os.kill(int(self.log()[-1].split()[1]), 0)
+            os.remove(self.path("log"))
 
     def test_a_task_that_cannot_be_measured_ends_none_of_the_others(self):
         self.fake({"eager contiguous": 10.0, "eager contiguous autocast": 10.0, "no bf16": 0})
