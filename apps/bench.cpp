@@ -7,12 +7,15 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
+#include <nlohmann/json.hpp>
 #include <regex>
 
 #include "apps/bench_case.h"
 #include "apps/bench_peak.h"
 #include "apps/bench_report.h"
+#include "apps/signals.h"
 #include "engine/atomic_file.h"
 #include "engine/error.h"
 
@@ -123,6 +126,16 @@ private:
 double statistic_min(const std::vector<double>& values) { return *std::min_element(values.begin(), values.end()); }
 double statistic_max(const std::vector<double>& values) { return *std::max_element(values.begin(), values.end()); }
 
+// Results of before may be replaced, and an empty file, but nothing else.
+void refuse_foreign_file(const std::string& path) {
+    std::error_code absent;
+    if (!std::filesystem::is_regular_file(path, absent) || std::filesystem::file_size(path, absent) == 0) return;
+    std::ifstream file(path);
+    const auto json = nlohmann::json::parse(file, nullptr, false);
+    if (!json.is_object() || !json.contains("context") || !json.contains("benchmarks"))
+        throw UsageError(fmt::format("--json {}: exists and holds no benchmark results; choose another name", path));
+}
+
 void initialize_library(const BenchOptions& options) {
     std::vector<std::string> arguments{"mlkd bench", fmt::format("--benchmark_min_time={}", options.min_time),
                                        fmt::format("--benchmark_repetitions={}", options.repetitions)};
@@ -143,6 +156,7 @@ std::vector<std::string> bench_names(const BenchOptions& options) {
 }
 
 void run_bench(const BenchOptions& options) {
+    refuse_foreign_file(options.json_file);
     const auto backend = make_backend(options.device);
     const std::vector<BenchCase> cases = selected_cases(options, *backend);
     const MachinePeaks peaks = measure_peaks(*backend, network_type(options.device.precision));
@@ -172,7 +186,10 @@ void run_bench(const BenchOptions& options) {
     BenchReporter reporter(width);
     benchmark::RunSpecifiedBenchmarks(&reporter);
     benchmark::ClearRegisteredBenchmarks();
-    if (!options.json_file.empty()) write_file_atomically(options.json_file, reporter.json());
+    if (options.json_file.empty()) return;
+    const SignalWatch watch(OnSignal::note);  // while the file is half written
+    write_file_atomically(options.json_file, reporter.json());
+    stop_if_signalled();
 }
 
 }  // namespace mlkd

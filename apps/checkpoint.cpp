@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "apps/fnv1a.h"
 #include "engine/error.h"
 #include "engine/safetensors.h"
 
@@ -58,6 +59,8 @@ SafetensorsFile weights_file(const Network& network, const CheckpointInfo& info)
                      {"epoch", std::to_string(info.epoch)},
                      {"threads", std::to_string(info.threads)},
                      {"precision", info.precision}};
+    for (const auto& [key, value] : {std::pair{"settings", info.settings}, {"teacher", info.teacher}})
+        if (!value.empty()) file.metadata[key] = value;
     if (info.top1 >= 0) file.metadata["test_top1"] = fmt::format("{}", info.top1);
     return file;
 }
@@ -96,6 +99,15 @@ void save_checkpoint(const std::string& path, const Network& network, const Chec
     write_safetensors(path, file);
 }
 
+std::string weights_digest(const Network& network) {
+    Fnv1a hash;
+    for (const auto& [name, tensor] : network.parameters().state()) {
+        hash.add(name);
+        hash.add(tensor.bytes);
+    }
+    return hash.text();
+}
+
 std::string non_finite_tensor(const Network& network) {
     const auto finite = [](std::span<const float> values) { return std::ranges::all_of(values, [](float v) { return std::isfinite(v); }); };
     const ParameterStore& store = network.parameters();
@@ -117,6 +129,8 @@ CheckpointInfo checkpoint_info(const SafetensorsFile& file) {
     info.top1 = number(file, "test_top1", -1.0);
     info.threads = number(file, "threads", 0);
     info.precision = text(file, "precision");
+    info.settings = text(file, "settings");
+    info.teacher = text(file, "teacher");
     return info;
 }
 
@@ -152,11 +166,18 @@ std::unique_ptr<Network> load_network(Backend& backend, const std::string& path,
     return network;
 }
 
-Progress load_checkpoint(Network& network, const SafetensorsFile& file, const std::string& path) {
-    ParameterStore& store = network.parameters();
+Progress checkpoint_progress(const SafetensorsFile& file, const std::string& path) {
     const auto found = file.tensors.find(progress_name);
     if (found == file.tensors.end() || found->second.dtype != DType::f64 || found->second.elements() != static_cast<std::int64_t>(progress_size))
         throw Error(fmt::format("{}: holds weights only, no run to resume (resume from last.safetensors)", path));
+    const Progress progress = unpack(found->second.as<double>());
+    if (!(progress.epoch >= 1) || progress.next_batch < 0) throw Error(fmt::format("{}: its progress makes no sense: damaged", path));
+    return progress;
+}
+
+Progress load_checkpoint(Network& network, const SafetensorsFile& file, const std::string& path) {
+    const Progress progress = checkpoint_progress(file, path);
+    ParameterStore& store = network.parameters();
     for (const Parameter& parameter : store.parameters()) {
         const auto momentum = file.tensors.find(momentum_prefix + parameter.name);
         if (momentum == file.tensors.end() || momentum->second.dtype != DType::f32 ||
@@ -168,8 +189,6 @@ Progress load_checkpoint(Network& network, const SafetensorsFile& file, const st
         const auto elements = file.tensors.at(momentum_prefix + parameter.name).as<float>();
         store.from_pytorch_order(store.part_of(store.momenta(), parameter), {elements.begin(), elements.end()});
     }
-    const Progress progress = unpack(found->second.as<double>());
-    if (!(progress.epoch >= 1) || progress.next_batch < 0) throw Error(fmt::format("{}: its progress makes no sense: damaged", path));
     return progress;
 }
 

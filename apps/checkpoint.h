@@ -35,10 +35,15 @@ struct CheckpointInfo {
     double top1 = -1;         // percent on the test set after that epoch
     int threads = 0;
     std::string precision;    // fp32, tf32 or bf16, in which the run computed
+    std::string settings;     // JSON: those of the configuration that determine numbers, see numeric_settings(); absent in old files
+    std::string teacher;      // weights_digest() of the teacher; empty without one
 };
 
 void save_weights(const std::string& path, const Network& network, const CheckpointInfo& info);
 void save_checkpoint(const std::string& path, const Network& network, const CheckpointInfo& info, const Progress& progress);
+
+// 16 hexadecimal digits of a network's parameters and statistics: tells weights whatever file they are in.
+std::string weights_digest(const Network& network);
 
 // The name of a tensor (parameter, statistic or momentum) that holds an infinity or no number; empty when all are finite.
 std::string non_finite_tensor(const Network& network);
@@ -50,6 +55,8 @@ void load_weights(Network& network, const SafetensorsFile& file, const std::stri
 // The network that a checkpoint holds: model and classes come from its metadata, or from `model` where it is not empty.
 std::unique_ptr<Network> load_network(Backend& backend, const std::string& path, const std::string& model, Role role,
                                       DType precision = DType::f32);
+// Where the run of a full checkpoint stands; nothing else is looked at.
+Progress checkpoint_progress(const SafetensorsFile& file, const std::string& path);
 // Sets network, momenta and progress from a full checkpoint.
 Progress load_checkpoint(Network& network, const SafetensorsFile& file, const std::string& path);
 

@@ -9,6 +9,7 @@
 #include "apps/config_keys.h"
 #include "apps/config_source.h"
 #include "apps/file_name.h"
+#include "apps/fnv1a.h"
 #include "engine/error.h"
 #include "engine/nearest.h"
 
@@ -176,6 +177,9 @@ Config load_config(const std::string& path, const std::vector<std::string>& over
         throw UsageError(fmt::format("{}: distiller.teacher: distiller.type {} needs a teacher; name its model",
                                      places.count("distiller.type") ? places["distiller.type"] : path,
                                      json_of(config.distiller.type).get<std::string>()));
+    if (config.deterministic && config.nondeterministic)
+        throw UsageError(fmt::format("{}: deterministic: excludes nondeterministic; set one of them to false",
+                                     places.count("deterministic") ? places["deterministic"] : path));
     return config;
 }
 
@@ -185,24 +189,45 @@ ordered_json to_json(const Config& config) {
     return root;
 }
 
-std::string config_hash(const Config& config) {
+ordered_json settings_of(const Config& config) {
+    ordered_json settings = ordered_json::object();
+    for_each_key(config, [&](const char* key, const auto& value, const auto&) { settings[key] = json_of(value); });
+    return settings;
+}
+
+Config config_of(const ordered_json& settings, const std::string& place) {
+    Config config;
+    for (const auto& [key, value] : settings.items()) apply(config, {key, value, place, ""});
+    return config;
+}
+
+bool determines_numbers(const Config& config, const std::string& key) {
     const Method method = config.distiller.type;
-    const auto matters = [&](const std::string& key) {
-        if (key.starts_with("solver.") || key == "distiller.type" || key == "distiller.student") return true;
-        if (key == "dataset.type" || key == "dataset.train_images" || key == "dataset.test.batch_size") return true;
-        if (key == "precision") return config.precision == "bf16";
-        if (key.starts_with("distiller.teacher")) return method != Method::none;
-        if (key.starts_with("kd.")) return method == Method::kd;
-        if (key.starts_with("mlkd.")) return method == Method::mlkd || method == Method::mlkd_official;
-        return false;
-    };
-    std::uint64_t hash = 0xcbf29ce484222325;  // FNV-1a, 64 bits
+    if (key.starts_with("solver.") || key == "distiller.type" || key == "distiller.student") return true;
+    if (key == "dataset.type" || key == "dataset.train_images" || key == "dataset.test.batch_size") return true;
+    if (key == "precision") return config.precision == "bf16";
+    if (key == "deterministic") return config.deterministic;
+    if (key.starts_with("distiller.teacher")) return method != Method::none;
+    if (key.starts_with("kd.")) return method == Method::kd;
+    if (key.starts_with("mlkd.")) return method == Method::mlkd || method == Method::mlkd_official;
+    return false;
+}
+
+ordered_json numeric_settings(const Config& config) {
+    ordered_json settings = settings_of(config);
+    for (const std::string& key : config_keys())
+        if (key == "distiller.teacher_checkpoint" || (!determines_numbers(config, key) && key != "products" && key != "nondeterministic"))
+            settings.erase(key);
+    return settings;
+}
+
+std::string config_hash(const Config& config) {
+    Fnv1a hash;
     for_each_key(config, [&](const char* key, const auto& value, const auto&) {
-        if (!matters(key)) return;
-        for (const char c : fmt::format("{}={}\n", key, json_of(value).dump()))
-            hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+        if (!determines_numbers(config, key)) return;
+        hash.add(fmt::format("{}={}\n", key, json_of(value).dump()));
     });
-    return fmt::format("{:016x}", hash);
+    return hash.text();
 }
 
 DistillationConfig distillation_config(const Config& config) {

@@ -79,6 +79,7 @@ struct Config {
     std::string products = "fp32";   // see DeviceOptions
     bool graph = true;               // on a GPU, a step as one CUDA graph; the same bits without
     bool nondeterministic = false;   // on a GPU, also convolutions whose last bits change from run to run
+    bool deterministic = false;      // convolutions by fixed rules in place of timing; see DeviceOptions
     std::string output;  // the run's folder; empty: see output_folder()
 };
 
@@ -93,8 +94,16 @@ nlohmann::ordered_json to_json(const Config& config);
 
 // 16 hexadecimal digits that change with whatever determines the numbers of a run, and with nothing else: not with
 // experiment, log, the device and threads, fp32 in place of tf32, output, where the data lie, nor with the settings of a
-// method that is not in use. The precision bf16 is another run.
+// method that is not in use. The precision bf16 is another run, and so is a deterministic one.
 std::string config_hash(const Config& config);
+// Whether the key is one of those that the hash takes in.
+bool determines_numbers(const Config& config, const std::string& key);
+// settings_of() without the keys that do not determine numbers on any device, nor files' names: what a checkpoint says of its run.
+nlohmann::ordered_json numeric_settings(const Config& config);
+
+// A flat object of dotted keys and values, and back; keys that it lacks have their defaults. Throws UsageError with `place`.
+nlohmann::ordered_json settings_of(const Config& config);
+Config config_of(const nlohmann::ordered_json& settings, const std::string& place);
 
 // The part that the loss reads: the section of distiller.type.
 DistillationConfig distillation_config(const Config& config);

@@ -117,6 +117,7 @@ template <class ConfigOrConst, class Visitor> void for_each_key(ConfigOrConst& c
     visit("products", c.products, rules::products);
     visit("graph", c.graph, rules::flag);
     visit("nondeterministic", c.nondeterministic, rules::flag);
+    visit("deterministic", c.deterministic, rules::flag);
     visit("output", c.output, rules::path);
 }
 

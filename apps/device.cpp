@@ -15,8 +15,9 @@ namespace {
 // The options of a GPU where the device may be one, else no value. Throws UsageError for what is neither.
 std::optional<CudaOptions> cuda_options(const DeviceOptions& options) {
     CudaOptions cuda;
-    cuda.plan_file = options.plan_file;
+    if (!options.deterministic) cuda.plan_file = options.plan_file;
     cuda.nondeterministic = options.nondeterministic;
+    cuda.timed = !options.deterministic;
     const std::string& precision = options.precision;
     if (precision != "auto" && precision != "fp32" && precision != "tf32" && precision != "bf16")
         throw UsageError(fmt::format("unknown precision '{}': auto, fp32, tf32 or bf16", precision));
@@ -39,6 +40,7 @@ std::optional<CudaOptions> cuda_options(const DeviceOptions& options) {
 
 std::unique_ptr<Backend> make_backend(const DeviceOptions& options) {
     if (options.threads < 0) throw UsageError(fmt::format("--threads {}: must be 0 (all cores) or more", options.threads));
+    if (options.deterministic && options.nondeterministic) throw UsageError("--deterministic excludes --nondeterministic");
     if (const auto cuda = cuda_options(options)) {
         std::string why;
         if (auto backend = make_cuda_backend(*cuda, why)) return backend;
@@ -50,7 +52,8 @@ std::unique_ptr<Backend> make_backend(const DeviceOptions& options) {
     }
     if (options.precision == "bf16")
         if (const std::string obstacle = cpu_bfloat16_obstacle(); !obstacle.empty()) throw Error(obstacle);
-    auto backend = make_cpu_backend({options.threads, options.convolution, options.plan_file});
+    auto backend = options.deterministic ? make_cpu_backend({options.threads, "direct", ""})
+                                         : make_cpu_backend({options.threads, options.convolution, options.plan_file});
     // Many more than there are cores are a slip of the pen, and OpenMP crashes where their stacks do not fit.
     constexpr int most_threads = 1024;
     if (backend->threads() > most_threads)

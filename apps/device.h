@@ -15,9 +15,12 @@ struct DeviceOptions {
     std::string precision = "auto";    // fp32 | tf32, on a GPU alone | bf16 | auto: tf32 on a GPU, fp32 on a CPU
     std::string products = "fp32";     // fp32 | tf32: of a GPU's matrix products, the losses' and the linear layer's
     bool nondeterministic = false;     // see CudaOptions
+    // Convolutions by fixed rules: oneDNN's direct algorithm, or the first of cuDNN's proposals that runs. Nothing is timed and
+    // no plan file is read or written, so that the bits depend on the machine, the libraries and the threads alone.
+    bool deterministic = false;
 };
 
-// Throws UsageError for an unknown device or precision and for tf32 on a CPU, Error with the reason when a demanded GPU is
+// Throws UsageError for an unknown device or precision, tf32 on a CPU, and `deterministic` with `nondeterministic`, Error with the reason when a demanded GPU is
 // not usable, or the CPU cannot compute in bf16. Where `auto` falls back on the CPU, tf32 becomes fp32 with a line on
 // standard error.
 std::unique_ptr<Backend> make_backend(const DeviceOptions& options);

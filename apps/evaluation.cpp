@@ -5,6 +5,7 @@
 #include <array>
 #include <functional>
 
+#include "apps/signals.h"
 #include "engine/error.h"
 #include "losses/accuracy.h"
 
@@ -17,6 +18,7 @@ void for_each_batch(Backend& backend, StepArena& arena, Network& network, BatchF
     network.fold();
     feed.start_epoch(0);
     while (const std::int64_t size = feed.next()) {
+        stop_if_signalled();
         arena.begin(fmt::format("evaluate {} {}", network.name(), size));
         feed.make();
         EvaluationPass pass{backend, arena};

@@ -1,5 +1,5 @@
 #pragma once
-// A network on a whole test set: each image exactly once.
+// A network on a whole test set: each image exactly once. Throws Stopped at the next batch when a signal was noted (apps/signals.h).
 #include <vector>
 
 #include "data/feed.h"

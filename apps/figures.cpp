@@ -14,8 +14,10 @@
 #include "apps/correlation.h"
 #include "apps/figure_script.h"
 #include "apps/file_name.h"
+#include "apps/folder_lock.h"
 #include "apps/gnuplot.h"
 #include "apps/npy.h"
+#include "apps/signals.h"
 #include "engine/atomic_file.h"
 #include "engine/error.h"
 
@@ -64,14 +66,21 @@ std::string shown(const std::string& label) {
     return out.substr(0, end) + "...";
 }
 
-// Parts of file names, one for each label.
+// Parts of file names, one for each label: those of the teacher (NAME_teacher.npy) and of all students (NAME_part.npy and
+// NAME_part_distance.npy) differ, also where a file system takes capitals and small letters for the same.
 std::vector<std::string> name_parts(const std::vector<StudentLogits>& students) {
     std::vector<std::string> parts;
     std::set<std::string> taken = {"teacher"};
+    const auto small = [](std::string text) {
+        for (char& c : text) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+        return text;
+    };
     for (const StudentLogits& student : students) {
         const std::string base = file_name_of(shown(student.label));
         std::string part = base;
-        for (int number = 2; !taken.insert(part).second; ++number) part = fmt::format("{}_{}", base, number);
+        for (int number = 2; taken.contains(small(part)) || taken.contains(small(part) + "_distance"); ++number)
+            part = fmt::format("{}_{}", base, number);
+        taken.insert({small(part), small(part) + "_distance"});
         parts.push_back(part);
     }
     return parts;
@@ -112,7 +121,10 @@ public:
     FigureReport run() {
         for (const FigureKind& kind : kinds) write_data(kind);
         write_summary();
-        for (const FigureKind& kind : kinds) draw(kind);
+        for (const FigureKind& kind : kinds) {
+            stop_if_signalled();
+            draw(kind);
+        }
         return std::move(report_);
     }
 
@@ -125,6 +137,7 @@ private:
     }
 
     void write_matrix(const std::string& name, const Matrix& matrix) {
+        stop_if_signalled();
         write_npy(path(name), matrix.values, matrix.rows, matrix.columns);
         report_.files.push_back(name);
     }
@@ -182,6 +195,10 @@ private:
     void draw(const FigureKind& kind) {
         constexpr const char* suffix = ".part";
         const std::string script = std::string(kind.name) + ".gp";
+        const auto remove_parts = [&] {
+            for (const char* extension : {".png", ".svg"}) std::remove(path(kind.name + std::string(extension) + suffix).c_str());
+        };
+        remove_parts();  // gnuplot would write through a link of that name
         try {
             if (run_gnuplot(options_.gnuplot, options_.folder, script, suffix) == Drawn::no_gnuplot) {
                 report_.advice = fmt::format("{} is not installed; to draw the figures later: cd {} && gnuplot figure*.gp",
@@ -189,7 +206,7 @@ private:
                 return;
             }
         } catch (...) {
-            for (const char* extension : {".png", ".svg"}) std::remove(path(kind.name + std::string(extension) + suffix).c_str());
+            remove_parts();
             throw;
         }
         sharpen(path(std::string(kind.name) + ".svg" + suffix));
@@ -220,7 +237,13 @@ FigureReport write_figures(std::span<const float> teacher, std::int64_t classes,
     fs::create_directories(options.folder, code);
     if (code || !fs::is_directory(options.folder))
         throw Error(fmt::format("{}: cannot create the folder of the figures: {}", options.folder, code ? code.message() : "it is a file"));
+    const FolderLock lock(options.folder);
     return FigureWriter(teacher, classes, students, options).run();
+}
+
+bool is_figure_file(const std::string& name) {
+    if (name == "figures.json") return true;
+    return std::any_of(std::begin(kinds), std::end(kinds), [&](const FigureKind& kind) { return name.starts_with(kind.name); });
 }
 
 std::string figure_table(const FigureReport& report) {

@@ -45,6 +45,9 @@ struct FigureReport {
 FigureReport write_figures(std::span<const float> teacher, std::int64_t classes, const std::vector<StudentLogits>& students,
                            const FigureOptions& options);
 
+// Whether write_figures() may write a file of this name.
+bool is_figure_file(const std::string& name);
+
 // The means as lines for people.
 std::string figure_table(const FigureReport& report);
 

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <poll.h>
 #include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -10,6 +11,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "apps/signals.h"
 #include "engine/error.h"
 
 extern char** environ;
@@ -29,16 +31,20 @@ private:
     posix_spawn_file_actions_t actions_;
 };
 
-// All that is written into a pipe until its other end closes.
+// All that is written into a pipe until its other end closes, or a signal is noted.
 std::string read_all(int descriptor) {
+    constexpr int look_again_ms = 50;
     std::string out;
     std::array<char, 4096> buffer;
-    for (;;) {
+    while (noted_signal() == 0) {
+        pollfd end{descriptor, POLLIN, 0};
+        if (::poll(&end, 1, look_again_ms) <= 0) continue;
         const ssize_t count = ::read(descriptor, buffer.data(), buffer.size());
         if (count < 0 && errno == EINTR) continue;
         if (count <= 0) return out;
         out.append(buffer.data(), static_cast<std::size_t>(count));
     }
+    return out;
 }
 
 // gnuplot shows the line, a caret under the place, then "file" line N: what is wrong; the last says most.
@@ -70,8 +76,10 @@ Drawn run_gnuplot(const std::string& program, const std::string& folder, const s
     if (reason == ENOENT) return Drawn::no_gnuplot;
     if (reason != 0) throw Error(fmt::format("{}: cannot be run: {}", program, std::strerror(reason)));
 
+    if (noted_signal() != 0) ::kill(child, SIGTERM);
     int status = 0;
     while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {}
+    stop_if_signalled();
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
         throw Error(fmt::format("{} failed on {}/{}: {}", program, folder, script, last_line(complaint)));
     return Drawn::yes;

@@ -8,61 +8,94 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <regex>
 #include <vector>
 
+#include "apps/input_guard.h"
 #include "engine/atomic_file.h"
 #include "engine/error.h"
 
 namespace mlkd {
 namespace {
 
+namespace fs = std::filesystem;
+
 const char* const metrics_name = "metrics.jsonl";
-// What a run writes, but for its convolution plans; student_12.safetensors is one of log.save_checkpoint_freq.
-bool is_run_file(const std::string& name) {
-    static const std::regex pattern(R"((last|best|student_(last|best|[0-9]+))\.safetensors|config\.json|metrics\.jsonl)");
+const char* const config_name = "config.json";
+const char* const plans_name = "convolution_plans.json";
+
+// student_12.safetensors is one of log.save_checkpoint_freq.
+bool is_result(const std::string& name) {
+    static const std::regex pattern(R"((last|best|student_(last|best|[0-9]+))\.safetensors|metrics\.jsonl)");
     return std::regex_match(name, pattern);
 }
+// What a run writes, but for its convolution plans.
+bool is_run_file(const std::string& name) { return is_result(name) || name == config_name; }
 
 // What write_file_atomically() leaves where it was killed.
 bool is_temporary_file(const std::string& name) {
-    static const std::regex pattern(R"((.*)\.tmp\.[0-9]+)");
-    std::smatch match;
-    return std::regex_match(name, match, pattern) && (is_run_file(match[1]) || match[1] == "convolution_plans.json");
+    const std::string written = name_behind_temporary(name);
+    return is_run_file(written) || written == plans_name;
+}
+
+std::vector<fs::path> files_in(const std::string& folder, bool (*which)(const std::string& name)) {
+    std::error_code error;
+    std::vector<fs::path> found;
+    for (const auto& entry : fs::directory_iterator(folder, error))
+        if (which(entry.path().filename().string())) found.push_back(entry.path());
+    return found;
 }
 
 void remove_files(const std::string& folder, bool (*which)(const std::string& name)) {
     std::error_code error;
-    std::vector<std::filesystem::path> found;
-    for (const auto& entry : std::filesystem::directory_iterator(folder, error))
-        if (which(entry.path().filename().string())) found.push_back(entry.path());
-    for (const auto& path : found) std::filesystem::remove(path, error);
+    for (const fs::path& path : files_in(folder, which)) fs::remove(path, error);
+}
+
+// Whether save_config() wrote the file: nothing is lost when it does so again. Comments, say, would be.
+bool is_saved_config(const std::string& path) {
+    std::ifstream in(path, std::ios::binary);
+    const std::string text{std::istreambuf_iterator<char>(in), {}};
+    const auto json = nlohmann::ordered_json::parse(text, nullptr, false);
+    return json.is_object() && json.contains("distiller") && json.contains("solver") && json.dump(2) + "\n" == text;
 }
 
 [[noreturn]] void fail_to_write(const std::string& path, const char* reason) { throw Error(fmt::format("{}: cannot write: {}", path, reason)); }
 
+// Makes the folder and returns its path.
+std::string made(const std::string& path) {
+    std::error_code error;
+    fs::create_directories(path, error);
+    if (error || !fs::is_directory(path))
+        throw Error(fmt::format("{}: cannot make this output folder: {}; choose another with --output", path,
+                                error ? error.message() : "a file of that name is in the way"));
+    if (access(path.c_str(), W_OK | X_OK) != 0)
+        throw Error(fmt::format("{}: cannot write into this output folder: {}; choose another with --output", path, std::strerror(errno)));
+    return path;
+}
+
 }  // namespace
 
-RunFolder::RunFolder(const std::string& path, bool resume, bool overwrite) : path_(path) {
-    std::error_code error;
-    std::filesystem::create_directories(path_, error);
-    if (error || !std::filesystem::is_directory(path_))
-        throw Error(fmt::format("{}: cannot make this output folder: {}; choose another with --output", path_,
-                                error ? error.message() : "a file of that name is in the way"));
-    if (access(path_.c_str(), W_OK | X_OK) != 0)
-        throw Error(fmt::format("{}: cannot write into this output folder: {}; choose another with --output", path_, std::strerror(errno)));
-    const bool used = has_checkpoint() || std::filesystem::exists(file(metrics_name));
-    if (used && !resume && !overwrite)
+RunFolder::RunFolder(const std::string& path, bool resume, bool overwrite, const std::vector<std::string>& inputs)
+    : path_(made(path)), lock_(path_) {
+    protect(inputs);
+    if (!resume && !overwrite && !files_in(path_, is_result).empty())
         throw Error(fmt::format("{}: holds a run already; continue it with --resume, replace it with --overwrite, or choose another --output",
                                 path_));
     remove_files(path_, is_temporary_file);
 }
 
+void RunFolder::protect(const std::vector<std::string>& inputs) const {
+    for (const fs::path& file : files_in(path_, is_result)) refuse_to_replace_input(file.string(), inputs);
+    refuse_to_replace_input(plans(), inputs);
+    if (!is_saved_config(file(config_name))) refuse_to_replace_input(file(config_name), inputs);
+}
+
 void RunFolder::clear() const { remove_files(path_, is_run_file); }
 
-bool RunFolder::has_checkpoint() const { return std::filesystem::exists(last()); }
+bool RunFolder::has_checkpoint() const { return fs::exists(last()); }
 
-void RunFolder::save_config(const nlohmann::ordered_json& config) const { write_file_atomically(file("config.json"), config.dump(2) + "\n"); }
+void RunFolder::save_config(const nlohmann::ordered_json& config) const { write_file_atomically(file(config_name), config.dump(2) + "\n"); }
 
 void RunFolder::append_metrics(const nlohmann::ordered_json& line) const {
     const std::string path = file(metrics_name), text = line.dump() + "\n";

@@ -2,14 +2,18 @@
 // The folder of a run: checkpoints, the resolved configuration, the metrics, the convolution plans.
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
+
+#include "apps/folder_lock.h"
 
 namespace mlkd {
 
 class RunFolder {
 public:
-    // Makes the folder; Error when it cannot be written, or when it holds a run already and neither `resume` nor
-    // `overwrite` is given. Removes what a killed process left half written; the files of an old run stay.
-    RunFolder(const std::string& path, bool resume, bool overwrite);
+    // Makes the folder and locks it for as long as this lives. Throws Error when it cannot be written, another run writes
+    // there, or it holds a run already and neither `resume` nor `overwrite` is given; UsageError when one of the files that
+    // the run would replace is among its `inputs`. Removes what a killed process left half written; an old run's files stay.
+    RunFolder(const std::string& path, bool resume, bool overwrite, const std::vector<std::string>& inputs = {});
 
     const std::string& path() const { return path_; }
     std::string file(const std::string& name) const { return path_ + "/" + name; }
@@ -30,7 +34,10 @@ public:
     void keep_metrics_up_to(std::int64_t epoch) const;
 
 private:
+    void protect(const std::vector<std::string>& inputs) const;
+
     std::string path_;
+    FolderLock lock_;
 };
 
 }  // namespace mlkd

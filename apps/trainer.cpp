@@ -6,11 +6,14 @@
 #include <cmath>
 
 #include "apps/device.h"
+#include "apps/epoch_report.h"
+#include "apps/repeat_command.h"
 #include "apps/report.h"
+#include "apps/resume_check.h"
+#include "apps/signals.h"
 #include "data/load.h"
 #include "engine/error.h"
 #include "engine/safetensors.h"
-#include "losses/accuracy.h"
 
 namespace mlkd {
 namespace {
@@ -18,8 +21,6 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
-
-constexpr const char* part_names[] = {"ce", "instance", "batch", "class", "total"};
 
 // How often the host looks at the losses on the device.
 constexpr std::int64_t steps_between_checks = 10;
@@ -32,6 +33,13 @@ Config checked(Config config) {
         throw UsageError("distiller.teacher_checkpoint is empty: name the teacher's checkpoint (train one with type none)");
     validate(distillation_config(config));
     return config;
+}
+
+// Files that the run reads and must not replace. Data sets have names that no run gives.
+std::vector<std::string> inputs(const Config& config, const TrainOptions& options) {
+    std::vector<std::string> files{options.config_file};
+    if (config.distiller.type != Method::none) files.push_back(config.distiller.teacher_checkpoint);
+    return files;
 }
 
 Dataset load_checked(const Config& config, Split split) {
@@ -48,14 +56,15 @@ std::unique_ptr<Backend> make_run_backend(const Config& config, const RunFolder&
                          .plan_file = folder.plans(),
                          .precision = config.precision,
                          .products = config.products,
-                         .nondeterministic = config.nondeterministic});
+                         .nondeterministic = config.nondeterministic,
+                         .deterministic = config.deterministic});
 }
 
 }  // namespace
 
 Trainer::Trainer(Config config, const TrainOptions& options)
     : config_(checked(std::move(config))),
-      folder_(output_folder(config_), options.resume, options.overwrite),
+      folder_(output_folder(config_), options.resume, options.overwrite, inputs(config_, options)),
       backend_(make_run_backend(config_, folder_)),
       train_data_(load_checked(config_, Split::train)),
       test_data_(load_checked(config_, Split::test)),
@@ -91,15 +100,13 @@ Trainer::Trainer(Config config, const TrainOptions& options)
     else
         folder_.clear();
     folder_.save_config(to_json(config_));
-    fmt::print("run       {} epochs of {} batches of {} in {}, output in {}\n", config_.solver.epochs, train_feed_->batches(), batch,
-               resolved_precision(config_.precision, *backend_), folder_.path());
-    std::fflush(stdout);
 }
 
 void Trainer::load_teacher() {
     const std::string& path = config_.distiller.teacher_checkpoint;
     teacher_ = load_network(*backend_, path, config_.distiller.teacher, Role::frozen, network_type(config_.precision));
     require_same_classes(*teacher_, train_data_, fmt::format("teacher {}", path));
+    teacher_digest_ = weights_digest(*teacher_);
     teacher_->fold();
     const Evaluation accuracy = evaluate(*backend_, arena_, *teacher_, test_data_, config_.dataset.test.batch_size);
     fmt::print("teacher   {}: {} parameters, {:.1f} MFLOP an image, top-1 {:.2f} top-5 {:.2f} on the {} test images\n", teacher_->name(),
@@ -113,57 +120,68 @@ void Trainer::resume() {
         return;
     }
     const SafetensorsFile file = read_safetensors(folder_.last());
-    const CheckpointInfo saved = checkpoint_info(file), now = info(0);
-    if (saved.config_hash != now.config_hash)
-        throw UsageError(fmt::format("{}: was made under another configuration (hash {}, now {}); compare {} with yours, or start anew",
-                                     folder_.last(), saved.config_hash, now.config_hash, folder_.file("config.json")));
-    // The configuration does not say where the data lie: they may have been moved, not exchanged.
-    if (saved.dataset != now.dataset || saved.train_images != now.train_images || saved.classes != now.classes)
-        throw UsageError(fmt::format("{}: was trained on other data ({}, {} images, {} classes) than {}; name those, or start anew",
-                                     folder_.last(), saved.dataset, saved.train_images, saved.classes, config_.dataset.path));
+    const CheckpointInfo saved = checkpoint_info(file);
+    check_same_run(saved, checkpoint_progress(file, folder_.last()));
     progress_ = load_checkpoint(*student_, file, folder_.last());
     meter_.restore(progress_.losses);
     backend_->copy_from_host(step_->counters().data, progress_.counts.data(), step_->counters().bytes());
     folder_.keep_metrics_up_to(progress_.epoch - 1);
-    if (saved.threads != now.threads)
-        fmt::print("resume    warning: the run used {} threads, now {}: sums may differ in their last bits\n", saved.threads, now.threads);
-    if (!saved.precision.empty() && saved.precision != now.precision)
-        fmt::print("resume    warning: the run computed in {}, now in {}: it goes on, but not as it would have\n", saved.precision,
-                   now.precision);
+    // From now on config.json is this configuration, which such a checkpoint may need to be told from.
+    if (saved.settings.empty()) save_progress();
     if (progress_.epoch > config_.solver.epochs)
         fmt::print("resume    all {} epochs are done\n", config_.solver.epochs);
     else
         fmt::print("resume    at epoch {}, after {} of its batches\n", progress_.epoch, progress_.next_batch);
 }
 
+void Trainer::check_same_run(const CheckpointInfo& saved, const Progress& progress) const {
+    const CheckpointInfo now = info(0);
+    // The configuration does not say where the data lie: they may have been moved, not exchanged.
+    if (saved.dataset != now.dataset || saved.train_images != now.train_images || saved.classes != now.classes)
+        throw UsageError(fmt::format("{}: was trained on other data ({}, {} images, {} classes) than {}; name those, or start anew",
+                                     folder_.last(), saved.dataset, saved.train_images, saved.classes, config_.dataset.path));
+    const Config before = config_of_run(saved, folder_.last(), folder_.file("config.json"), config_);
+    std::string refused;
+    const auto changes = changed_settings(before, config_, progress, !saved.settings.empty());
+    for (const SettingChange& change : changes)
+        if (!change.allowed) refused += fmt::format("{}{}", refused.empty() ? "" : "; ", change.text());
+    if (!refused.empty())
+        throw UsageError(fmt::format("{}: was made under another configuration: {}; give the old values, or start anew", folder_.last(), refused));
+    if (!saved.settings.empty() && saved.teacher != now.teacher)
+        throw UsageError(fmt::format("{}: learned from another teacher than {}; name that one's weights, or start anew", folder_.last(),
+                                     config_.distiller.teacher_checkpoint));
+    for (const SettingChange& change : changes) fmt::print("resume    {}\n", change.text());
+    for (const std::string& warning : resume_warnings(saved, now, before, config_, backend_->stream().device))
+        fmt::print("resume    warning: {}: it goes on, but not as it would have\n", warning);
+}
+
 CheckpointInfo Trainer::info(std::int64_t finished_epochs) const {
-    return {student_->name(),      student_->classes(), train_data_.name,    train_data_.size(),
+    return {student_->name(),     student_->classes(), train_data_.name,    train_data_.size(),
             config_hash(config_), finished_epochs,     progress_.last_top1, backend_->threads(),
-            resolved_precision(config_.precision, *backend_)};
+            resolved_precision(config_.precision, *backend_), numeric_settings(config_).dump(), teacher_digest_};
 }
 
 ExitCode Trainer::run() {
-    while (progress_.epoch <= config_.solver.epochs) {
-        if (train_epoch() == EpochEnd::stopped) {
-            save_progress();
-            fmt::print("stopped by a signal at epoch {}, batch {}: saved in {}; continue with --resume\n", progress_.epoch,
-                       progress_.next_batch, folder_.last());
-            print_summary();
-            return exit_code();
+    const SignalWatch watch(OnSignal::note);
+    fmt::print("run       {} epochs of {} batches of {} in {}, output in {}\n", config_.solver.epochs, train_feed_->batches(),
+               config_.solver.batch_size, resolved_precision(config_.precision, *backend_), folder_.path());
+    std::fflush(stdout);
+    try {
+        while (progress_.epoch <= config_.solver.epochs) {
+            train_epoch();
+            finish_epoch();
         }
-        finish_epoch();
+    } catch (const Stopped&) {
+        fmt::print("stopped by a signal at epoch {}, batch {}: saved in {}; continue with --resume\n", progress_.epoch,
+                   progress_.next_batch, folder_.last());
     }
     print_summary();
-    return exit_code();
+    if (progress_.epoch > config_.solver.epochs) fmt::print("repeat    {}\n", repeat_command(config_, *backend_, folder_.path()));
+    // A signal counts while the last epoch's files are written, too: whoever sent it wants no further command of a script to run.
+    return noted_signal() == 0 ? ExitCode::done : exit_code_after(noted_signal());
 }
 
-// A signal counts in the last epoch's evaluation, too: whoever sent it wants no further command of a script to run.
-ExitCode Trainer::exit_code() const {
-    if (signals_.received() == 0) return ExitCode::done;
-    return signals_.received() == SIGINT ? ExitCode::interrupted : ExitCode::terminated;
-}
-
-Trainer::EpochEnd Trainer::train_epoch() {
+void Trainer::train_epoch() {
     const Clock::time_point start = Clock::now();
     const double earlier_seconds = progress_.seconds, earlier_wait = progress_.waited_for_data;
     if (progress_.next_batch == 0) {
@@ -177,13 +195,8 @@ Trainer::EpochEnd Trainer::train_epoch() {
         progress_.waited_for_data = earlier_wait + train_feed_->wait_seconds();
     };
     for (;;) {
-        // Also before the first batch and after the last one, when only the evaluation is left.
-        if (signals_.received() != 0) {
-            line_.clear();
-            check_losses(meter_.read());
-            return EpochEnd::stopped;
-        }
-        const std::int64_t size = train_feed_->next();
+        // A signal counts before the first batch, too.
+        const std::int64_t size = noted_signal() == 0 ? train_feed_->next() : 0;
         if (size == 0) break;
         runner_->run(size);
         show_graph(size);
@@ -191,71 +204,60 @@ Trainer::EpochEnd Trainer::train_epoch() {
         take_time();
         if (progress_.next_batch % steps_between_checks == 0) {
             check_losses(meter_.read());
-            show_progress(progress_.next_batch, progress_.seconds);
+            if (line_.visible()) line_.show(progress_text(training(), progress_.next_batch, train_feed_->batches()));
         }
     }
     line_.clear();
     check_losses(meter_.read());
     take_time();  // until the device was done
-    return EpochEnd::finished;
+    save_progress();
+    stop_if_signalled();
 }
 
+// The epoch's training is saved: a kill loses no more than this evaluation.
 void Trainer::finish_epoch() {
-    check_parameters();
-    const double train_seconds = progress_.seconds;
-    const LossMeter::Reading reading = meter_.read();
-    std::array<double, accuracy_counter_count> counts{};
-    backend_->copy_to_host(counts.data(), step_->counters().data, step_->counters().bytes());
-    const double data_share = progress_.waited_for_data / train_seconds;
-    const double images_per_second = reading.samples / train_seconds;
+    const EpochTraining train = training();
     const Clock::time_point evaluation_start = Clock::now();
     const Evaluation test = evaluate(*backend_, arena_, *student_, *test_feed_);
     if (!std::isfinite(test.loss)) fail_non_finite("the test loss", progress_.next_batch);
-    const std::int64_t epoch = progress_.epoch;
-    const double lr = learning_rate(config_.solver, static_cast<int>(epoch));
-
-    nlohmann::ordered_json metrics{{"epoch", epoch}, {"lr", lr}};
-    for (int part = 0; part < LossMeter::parts; ++part) metrics[fmt::format("loss_{}", part_names[part])] = reading.sums[part] / reading.samples;
-    const double train_top1 = 100.0 * counts[AccuracyCounter::top1] / reading.samples;
-    metrics["train_top1"] = train_top1;
-    metrics["train_top5"] = 100.0 * counts[AccuracyCounter::top5] / reading.samples;
-    metrics["test_top1"] = test.top1;
-    metrics["test_top5"] = test.top5;
-    metrics["test_loss"] = test.loss;
-    metrics["train_seconds"] = train_seconds;
-    metrics["test_seconds"] = seconds_since(evaluation_start);
-    metrics["data_share"] = data_share;
-    metrics["images_per_second"] = images_per_second;
+    const nlohmann::ordered_json metrics = epoch_metrics(train, test, seconds_since(evaluation_start));
 
     progress_.last_top1 = test.top1;
     const bool better = test.top1 > progress_.best_top1;
     if (better) {
         progress_.best_top1 = test.top1;
-        progress_.best_epoch = epoch;
+        progress_.best_epoch = train.epoch;
     }
-    progress_.epoch = epoch + 1;
+    progress_.epoch = train.epoch + 1;
     progress_.next_batch = 0;
     progress_.seconds = progress_.waited_for_data = 0;
     progress_.losses = {};
     progress_.counts = {};
     folder_.append_metrics(metrics);
-    const CheckpointInfo described = info(epoch);
+    const CheckpointInfo described = info(train.epoch);
     if (better) {
         save_weights(folder_.student_best(), *student_, described);
         save_checkpoint(folder_.best(), *student_, described, progress_);
     }
-    if (config_.log.save_checkpoint_freq > 0 && epoch % config_.log.save_checkpoint_freq == 0)
-        save_weights(folder_.file(fmt::format("student_{}.safetensors", epoch)), *student_, described);
+    if (config_.log.save_checkpoint_freq > 0 && train.epoch % config_.log.save_checkpoint_freq == 0)
+        save_weights(folder_.file(fmt::format("student_{}.safetensors", train.epoch)), *student_, described);
     save_weights(folder_.student_last(), *student_, described);
     save_checkpoint(folder_.last(), *student_, described, progress_);
 
-    std::string parts;
-    for (int part = 0; part < LossMeter::parts - 1; ++part)
-        if (reading.sums[part] != 0) parts += fmt::format(" {} {:.4f}", part_names[part], reading.sums[part] / reading.samples);
-    fmt::print("Epoch {:>3}/{}  lr {:.3e}  loss {:.4f} ({}) train top1 {:.2f} | test top1 {:.2f} top5 {:.2f} loss {:.4f} | {:.1f} s, {:.0f} img/s, data {:.0f}%{}\n",
-               epoch, config_.solver.epochs, lr, reading.sums[LossPart::total] / reading.samples, parts.empty() ? parts : parts.substr(1),
-               train_top1, test.top1, test.top5, test.loss, train_seconds, images_per_second, 100 * data_share, better ? "  *best" : "");
+    fmt::print("{}\n", epoch_line(train, test, better));
     std::fflush(stdout);
+}
+
+EpochTraining Trainer::training() {
+    EpochTraining now{.epoch = progress_.epoch,
+                      .epochs = config_.solver.epochs,
+                      .lr = learning_rate(config_.solver, static_cast<int>(progress_.epoch)),
+                      .losses = meter_.read(),
+                      .counts = {},
+                      .seconds = progress_.seconds,
+                      .waited_for_data = progress_.waited_for_data};
+    backend_->copy_to_host(now.counts.data(), step_->counters().data, step_->counters().bytes());
+    return now;
 }
 
 void Trainer::save_progress() {
@@ -294,24 +296,6 @@ void Trainer::show_graph(std::int64_t size) {
     line_.clear();
     fmt::print("graph     a step of {} is one launch of {} kernels and {} memory operations\n", size, recording->kernels(), recording->others());
     std::fflush(stdout);
-}
-
-void Trainer::show_progress(std::int64_t batch, double seconds) {
-    if (!line_.visible()) return;
-    const LossMeter::Reading reading = meter_.read();
-    std::array<double, accuracy_counter_count> counts{};
-    backend_->copy_to_host(counts.data(), step_->counters().data, step_->counters().bytes());
-    std::string parts;
-    for (int part = 0; part < LossMeter::parts - 1; ++part)
-        if (reading.sums[part] != 0) parts += fmt::format(" {} {:.3f}", part_names[part], reading.sums[part] / reading.samples);
-    const double per_batch = seconds / static_cast<double>(batch);
-    const double batches_left = static_cast<double>(train_feed_->batches() - batch) +
-                                static_cast<double>((config_.solver.epochs - progress_.epoch) * train_feed_->batches());
-    line_.show(fmt::format("Epoch: [{}][{}/{}] eta {} lr {:.3e} loss {:.3f}{} top1 {:.2f} {:.0f} img/s data {:.0f}%", progress_.epoch, batch,
-                           train_feed_->batches(), clock_text(per_batch * batches_left),
-                           learning_rate(config_.solver, static_cast<int>(progress_.epoch)),
-                           reading.sums[LossPart::total] / reading.samples, parts, 100.0 * counts[AccuracyCounter::top1] / reading.samples,
-                           reading.samples / seconds, 100.0 * progress_.waited_for_data / seconds));
 }
 
 void Trainer::print_summary() const {

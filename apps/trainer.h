@@ -6,10 +6,10 @@
 
 #include "apps/checkpoint.h"
 #include "apps/config.h"
+#include "apps/epoch_report.h"
 #include "apps/evaluation.h"
 #include "apps/progress_line.h"
 #include "apps/run_folder.h"
-#include "apps/signals.h"
 #include "apps/step_runner.h"
 
 namespace mlkd {
@@ -17,6 +17,7 @@ namespace mlkd {
 struct TrainOptions {
     bool resume = false;
     bool overwrite = false;
+    std::string config_file;  // where the configuration came from; may be empty
 };
 
 class Trainer {
@@ -25,28 +26,28 @@ public:
     // asked. Prints what it works with.
     Trainer(Config config, const TrainOptions& options);
 
-    // Trains to the last epoch. ExitCode::interrupted or terminated after a signal (the run is saved), else done.
+    // Trains to the last epoch. After a signal the run is saved, and the exit code is the signal's.
     // Throws Error with ExitCode::non_finite at a loss that is not finite; the checkpoints stay those of before.
     ExitCode run();
 
 private:
-    enum class EpochEnd { finished, stopped };
-
     void load_teacher();
     void resume();
-    EpochEnd train_epoch();
+    // Throws UsageError where the checkpoint `saved` is not one of this run; says what has changed.
+    void check_same_run(const CheckpointInfo& saved, const Progress& progress) const;
+    // Trains what is left of the epoch and saves it. Throws Stopped, when that is done, after a signal.
+    void train_epoch();
+    // Evaluates and writes the epoch's results. Throws Stopped where a signal ends the evaluation.
     void finish_epoch();
     void save_progress();
     // Throw where a number is not finite.
     void check_losses(const LossMeter::Reading& reading) const;
     void check_parameters() const;
     [[noreturn]] void fail_non_finite(const std::string& what, std::int64_t step) const;
-    ExitCode exit_code() const;
     void show_graph(std::int64_t size);
-    void show_progress(std::int64_t batch, double seconds);
     void print_summary() const;
+    EpochTraining training();  // of the epoch under way
     CheckpointInfo info(std::int64_t finished_epochs) const;
-    std::int64_t images_per_epoch() const { return train_data_.size(); }
 
     Config config_;
     RunFolder folder_;
@@ -55,6 +56,7 @@ private:
     StepArena arena_;
     PersistentArena memory_;
     std::unique_ptr<Network> student_, teacher_;
+    std::string teacher_digest_;
     std::unique_ptr<BatchFeed> train_feed_, test_feed_;
     std::optional<TrainingStep> step_;
     LossMeter meter_;
@@ -62,7 +64,6 @@ private:
     bool graph_shown_ = false;
     Progress progress_;
     ProgressLine line_;
-    SignalWatch signals_;
 };
 
 }  // namespace mlkd

@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <random>
 #include <utility>
 
 #include "engine/error.h"
@@ -21,12 +22,18 @@ std::string folder_of(const std::string& path) {
     return slash == 0 ? "/" : path.substr(0, slash);
 }
 
+constexpr const char* temporary_mark = ".tmp.";
+
 // The temporary file: closed and removed unless it has been renamed.
 class TemporaryFile {
 public:
-    explicit TemporaryFile(const std::string& path) : path_(path), name_(path + ".tmp." + std::to_string(::getpid())) {
-        // A file that a killed process of the same number left is overwritten; a link under that name is not followed.
-        descriptor_ = ::open(name_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666);
+    explicit TemporaryFile(const std::string& path) : path_(path) {
+        // Random: two hosts that share a file system, or two containers, may give two processes the same number.
+        std::random_device random;
+        do {
+            name_ = path + temporary_mark + std::to_string(random());
+            descriptor_ = ::open(name_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        } while (descriptor_ < 0 && errno == EEXIST);
         if (descriptor_ < 0) fail(path_, errno);
     }
     ~TemporaryFile() {
@@ -88,6 +95,13 @@ void write_file_atomically(const std::string& path, const std::function<void(Fil
 
 void write_file_atomically(const std::string& path, std::string_view text) {
     write_file_atomically(path, [text](FileSink& sink) { sink.write(text); });
+}
+
+std::string name_behind_temporary(const std::string& name) {
+    const std::size_t mark = name.rfind(temporary_mark);
+    if (mark == std::string::npos) return {};
+    const std::string number = name.substr(mark + std::strlen(temporary_mark));
+    return number.empty() || number.find_first_not_of("0123456789") != std::string::npos ? std::string() : name.substr(0, mark);
 }
 
 }  // namespace mlkd

@@ -26,4 +26,8 @@ private:
 void write_file_atomically(const std::string& path, const std::function<void(FileSink&)>& writer);
 void write_file_atomically(const std::string& path, std::string_view text);
 
+// The temporary file of `NAME` is called NAME.tmp. and a random number; a kill leaves it. Gives NAME back, and "" for any
+// other name.
+std::string name_behind_temporary(const std::string& name);
+
 }  // namespace mlkd

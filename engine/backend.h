@@ -98,6 +98,7 @@ struct CudaOptions {
     // small to gain from TF32.
     MathMode matrix_products = MathMode::fp32;
     bool nondeterministic = false;  // also engines whose sums change their order from run to run
+    bool timed = true;              // the quickest of the engines that cuDNN proposes; else the first one that runs
     std::string plan_file;          // as for the CPU
 };
 // nullptr with the reason in `why` when this build or this machine has no usable GPU, or the plan file is none.

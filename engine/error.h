@@ -5,7 +5,8 @@
 
 namespace mlkd {
 
-enum class ExitCode { done = 0, runtime_error = 1, usage = 2, non_finite = 3, interrupted = 130, terminated = 143 };
+// Or 128 + the number of a signal, see apps/signals.h.
+enum class ExitCode { done = 0, runtime_error = 1, usage = 2, non_finite = 3 };
 
 // A run-time failure: what, where, what to do, in one line.
 class Error : public std::runtime_error {

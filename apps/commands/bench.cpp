@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "apps/commands/commands.h"
+#include "apps/signals.h"
 
 namespace mlkd {
 
@@ -37,6 +38,7 @@ void add_bench_command(CLI::App& app, ExitCode&) {
         "  mlkd bench --filter 'conv/resnet8x4/.*/forward' --threads 1");
     command->callback([arguments] {
         arguments->options.graph = !arguments->no_graph;
+        const SignalWatch watch(OnSignal::end);
         if (!arguments->list) return run_bench(arguments->options);
         for (const std::string& name : bench_names(arguments->options)) fmt::print("{}\n", name);
     });

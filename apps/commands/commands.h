@@ -14,7 +14,7 @@ void add_bench_command(CLI::App& app, ExitCode& exit_code);
 void add_models_command(CLI::App& app, ExitCode& exit_code);
 void add_doctor_command(CLI::App& app, ExitCode& exit_code);
 
-// --device, --threads, --precision and --nondeterministic, alike for all commands.
+// --device, --threads, --precision, --products, --nondeterministic and --deterministic, alike for all commands.
 void add_device_options(CLI::App& command, DeviceOptions& options);
 
 }  // namespace mlkd

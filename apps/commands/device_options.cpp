@@ -9,7 +9,10 @@ void add_device_options(CLI::App& command, DeviceOptions& options) {
         ->capture_default_str();
     command.add_option("--products", options.products, "fp32 or tf32, of a GPU's matrix products: the losses' and the linear layer's")
         ->capture_default_str();
-    command.add_flag("--nondeterministic", options.nondeterministic, "on a GPU, also convolutions whose last bits change from run to run");
+    CLI::Option* const nondeterministic = command.add_flag("--nondeterministic", options.nondeterministic,
+                                                           "on a GPU, also convolutions whose last bits change from run to run");
+    command.add_flag("--deterministic", options.deterministic, "convolutions by fixed rules, not by timing: slower, the same bits every time")
+        ->excludes(nondeterministic);
 }
 
 }  // namespace mlkd

@@ -5,6 +5,7 @@
 #include "apps/checkpoint.h"
 #include "apps/commands/commands.h"
 #include "apps/evaluation.h"
+#include "apps/signals.h"
 #include "data/load.h"
 
 namespace mlkd {
@@ -39,7 +40,10 @@ void add_eval_command(CLI::App& app, ExitCode&) {
     command->add_option("--batch-size", arguments->batch_size, "images at once")->capture_default_str()->check(CLI::Range(1, 65536));
     add_device_options(*command, arguments->device);
     command->footer("Example:\n  mlkd eval --checkpoint output/distill/kd/student_best.safetensors --data cifar-100-binary");
-    command->callback([arguments] { run_eval(*arguments); });
+    command->callback([arguments] {
+        const SignalWatch watch(OnSignal::end);
+        run_eval(*arguments);
+    });
 }
 
 }  // namespace mlkd

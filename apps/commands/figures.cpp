@@ -2,11 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <filesystem>
 #include <memory>
 
 #include "apps/checkpoint.h"
 #include "apps/commands/commands.h"
 #include "apps/evaluation.h"
+#include "apps/input_guard.h"
+#include "apps/signals.h"
 #include "data/load.h"
 
 namespace mlkd {
@@ -26,9 +29,19 @@ std::pair<std::string, std::string> label_and_file(const std::string& student) {
     return {student.substr(0, split), student.substr(split + 1)};
 }
 
+// The folder may hold figures of before, but none of the files that are read now.
+void protect_inputs(const std::string& folder, const std::string& teacher, const std::vector<std::pair<std::string, std::string>>& students) {
+    std::vector<std::string> inputs{teacher};
+    for (const auto& [label, file] : students) inputs.push_back(file);
+    std::error_code absent;
+    for (const auto& entry : std::filesystem::directory_iterator(folder, absent))
+        if (is_figure_file(entry.path().filename().string())) refuse_to_replace_input(entry.path().string(), inputs);
+}
+
 void run_figures(const FigureArguments& arguments) {
     std::vector<std::pair<std::string, std::string>> named;
     for (const std::string& student : arguments.students) named.push_back(label_and_file(student));
+    protect_inputs(arguments.options.folder, arguments.teacher, named);
     const auto backend = make_backend(arguments.device);
     const Dataset data = load_dataset(arguments.data, Split::test);
     StepArena arena(*backend);
@@ -44,6 +57,7 @@ void run_figures(const FigureArguments& arguments) {
     for (std::size_t i = 0; i < named.size(); ++i) students.push_back({named[i].first, logits[i]});
     FigureOptions options = arguments.options;
     options.class_names = data.class_names;
+    const SignalWatch watch(OnSignal::note);  // while files are half written
     const FigureReport report = write_figures(teacher, data.classes, students, options);
     fmt::print("{}", figure_table(report));
     fmt::print("{} files in {}\n", report.files.size(), options.folder);
@@ -63,7 +77,10 @@ void add_figures_command(CLI::App& app, ExitCode&) {
     add_device_options(*command, arguments->device);
     command->footer("Example:\n  mlkd figures --teacher teacher.safetensors --student KD=kd.safetensors --student MLKD=mlkd.safetensors "
                     "--data cifar-100-binary --out figures");
-    command->callback([arguments] { run_figures(*arguments); });
+    command->callback([arguments] {
+        const SignalWatch watch(OnSignal::end);
+        run_figures(*arguments);
+    });
 }
 
 }  // namespace mlkd

@@ -2,6 +2,7 @@
 
 #include "apps/commands/commands.h"
 #include "apps/config.h"
+#include "apps/signals.h"
 #include "apps/trainer.h"
 
 #include <fmt/format.h>
@@ -14,7 +15,7 @@ struct TrainArguments {
     std::vector<std::string> overrides;
     TrainOptions options;
     std::string seed, device, threads, precision, output, data;
-    bool no_graph = false, print_config = false;
+    bool no_graph = false, deterministic = false, print_config = false;
 };
 
 // Options are shorthands of configuration keys and go last: they win.
@@ -28,6 +29,7 @@ std::vector<std::string> all_overrides(const TrainArguments& arguments) {
     add("threads", arguments.threads);
     add("precision", arguments.precision);
     if (arguments.no_graph) overrides.push_back("graph=false");
+    if (arguments.deterministic) overrides.push_back("deterministic=true");
     add("output", arguments.output);
     add("dataset.path", arguments.data);
     return overrides;
@@ -49,6 +51,8 @@ void add_train_command(CLI::App& app, ExitCode& exit_code) {
     command->add_option("--threads", arguments->threads, "CPU threads; 0: OMP_NUM_THREADS, else all cores");
     command->add_option("--precision", arguments->precision, "fp32, tf32 (on a GPU), bf16, or auto: tf32 on a GPU, fp32 on a CPU");
     command->add_flag("--no-graph", arguments->no_graph, "on a GPU, launch the kernels of a step one by one: slower, the same bits");
+    command->add_flag("--deterministic", arguments->deterministic,
+                      "convolutions by fixed rules, not by timing: slower, the same bits every time, also in a fresh folder");
     command->add_flag("--print-config", arguments->print_config, "print the resolved configuration and stop");
     command->footer("Example:\n  mlkd train --config configs/cifar100/resnet32x4_resnet8x4/kd.json --data cifar-100-binary solver.epochs=10 --seed 1");
     command->callback([arguments, &exit_code] {
@@ -57,6 +61,8 @@ void add_train_command(CLI::App& app, ExitCode& exit_code) {
             fmt::print("{}\n", to_json(config).dump(2));
             return;
         }
+        arguments->options.config_file = arguments->config;
+        const SignalWatch watch(OnSignal::end);  // until training begins
         exit_code = Trainer(config, arguments->options).run();
     });
 }

@@ -124,6 +124,10 @@ std::unique_ptr<ConvolutionPlan> Convolutions::quickest_plan(const ConvolutionGr
         if (plan == nullptr || plan->workspace_bytes() > workspace_limit) continue;
         workspace_bytes = std::max(workspace_bytes, plan->workspace_bytes());
         candidates.push_back({.plan = std::move(plan)});
+        if (rules.timed) continue;
+        Timer(target_.handle, stream_, operands, workspace_.reserve(workspace_bytes)).time(candidates.back());
+        if (!candidates.back().failed) return std::move(candidates.back().plan);
+        candidates.pop_back();
     }
     if (!candidates.empty()) {
         Timer timer(target_.handle, stream_, operands, workspace_.reserve(workspace_bytes));

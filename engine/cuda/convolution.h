@@ -33,7 +33,8 @@ public:
 private:
     EngineRules rules_for(const ConvolutionProblem& problem) const;
     std::unique_ptr<ConvolutionPlan> make_plan(const ConvolutionProblem& problem, const ConvolutionOperands& operands);
-    // Times every engine that cuDNN proposes on these operands: the result is overwritten.
+    // Times every engine that cuDNN proposes on these operands, or takes the first one that runs, as the rules say; the
+    // result is overwritten.
     std::unique_ptr<ConvolutionPlan> quickest_plan(const ConvolutionGraph& graph, const std::string& key, const EngineRules& rules,
                                                    const ConvolutionOperands& operands);
 

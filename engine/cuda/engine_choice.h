@@ -27,6 +27,7 @@ struct EngineChoice {
 struct EngineRules {
     bool tensor_cores = true;      // float32 operands are then rounded to TF32
     bool nondeterministic = false; // sums whose order changes from run to run
+    bool timed = true;             // the quickest one is taken; else the first one that runs
 };
 
 // The engines that cuDNN proposes for the graph and the rules allow, best guess first, none twice. Those compiled at run

@@ -37,6 +37,8 @@ public:
         id_ = ::fork();
         if (id_ < 0) throw std::runtime_error("cannot fork");
         if (id_ > 0) return;
+        // A shell that runs the tests in the background ignores SIGINT, nohup SIGHUP: not the business of these processes.
+        for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2}) ::signal(signal, SIG_DFL);
         redirect("/dev/null", O_RDONLY, STDIN_FILENO);
         redirect(out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, STDOUT_FILENO);
         redirect(err.c_str(), O_WRONLY | O_CREAT | O_TRUNC, STDERR_FILENO);
@@ -50,6 +52,13 @@ public:
     }
     Process(const Process&) = delete;
     Process& operator=(const Process&) = delete;
+
+    // Whether the program has set its handlers by now: one for SIGUSR1, which the tests' own process has not.
+    bool watches_signals() const {
+        const std::string status = read_bytes("/proc/" + std::to_string(id_) + "/status"), mark = "SigCgt:";
+        const std::size_t found = status.find(mark);
+        return found != std::string::npos && (std::stoull(status.substr(found + mark.size()), nullptr, 16) >> (SIGUSR1 - 1) & 1) != 0;
+    }
 
     void send(int signal) const { ::kill(id_, signal); }
 

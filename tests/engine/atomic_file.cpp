@@ -184,3 +184,30 @@ TEST_CASE("a kill in the middle of a write leaves the old file") {
     write_file_atomically(path, "new");
     CHECK(read_bytes(path) == "new");
 }
+
+TEST_CASE("several writers of one name have temporary files of their own") {
+    const TemporaryFolder folder;
+    const std::string path = folder / "file";
+    write_file_atomically(path, [&](FileSink& outer) {
+        outer.write("outer ");
+        write_file_atomically(path, [&](FileSink& inner) {
+            inner.write("inner");
+            CHECK(folder.entries() == 2);
+        });
+        CHECK(read_bytes(path) == "inner");
+        outer.write("last");
+    });
+    CHECK(read_bytes(path) == "outer last");
+    CHECK(folder.entries() == 1);
+}
+
+TEST_CASE("the name behind a temporary file's name") {
+    const TemporaryFolder folder;
+    const std::string path = folder / "a.tmp.b.json";
+    write_file_atomically(path, [&](FileSink&) {
+        for (const auto& entry : std::filesystem::directory_iterator(folder.path()))
+            CHECK(name_behind_temporary(entry.path().filename().string()) == "a.tmp.b.json");
+    });
+    CHECK(name_behind_temporary("last.safetensors.tmp.4711") == "last.safetensors");
+    for (const char* name : {"last.safetensors", "x.tmp.", "x.tmp.12a", "x.tmp", ""}) CHECK(name_behind_temporary(name).empty());
+}
