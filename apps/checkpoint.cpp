@@ -168,7 +168,8 @@ std::unique_ptr<Network> load_network(Backend& backend, const std::string& path,
 
 Progress checkpoint_progress(const SafetensorsFile& file, const std::string& path) {
     const auto found = file.tensors.find(progress_name);
-    if (found == file.tensors.end() || found->second.dtype != DType::f64 || found->second.elements() != static_cast<std::int64_t>(progress_size))
+    if (found == file.tensors.end() || found->second.dtype != DType::f64 ||
+        found->second.elements() != static_cast<std::int64_t>(progress_size))
         throw Error(fmt::format("{}: holds weights only, no run to resume (resume from last.safetensors)", path));
     const Progress progress = unpack(found->second.as<double>());
     if (!(progress.epoch >= 1) || progress.next_batch < 0) throw Error(fmt::format("{}: its progress makes no sense: damaged", path));
@@ -182,7 +183,8 @@ Progress load_checkpoint(Network& network, const SafetensorsFile& file, const st
         const auto momentum = file.tensors.find(momentum_prefix + parameter.name);
         if (momentum == file.tensors.end() || momentum->second.dtype != DType::f32 ||
             momentum->second.elements() != parameter.shape.elements())
-            throw Error(fmt::format("{}: the momentum of '{}' is missing or misshapen: not a checkpoint of this run", path, parameter.name));
+            throw Error(
+                fmt::format("{}: the momentum of '{}' is missing or misshapen: not a checkpoint of this run", path, parameter.name));
     }
     load_weights(network, file, path);
     for (const Parameter& parameter : store.parameters()) {

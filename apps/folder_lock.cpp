@@ -36,14 +36,17 @@ std::string holder(int descriptor) {
 
 // Whether the name still leads to the open file: its last holder may have removed it in between.
 bool is_current(int descriptor, const std::string& path) {
-    struct stat opened {}, named {};
-    return fstat(descriptor, &opened) == 0 && lstat(path.c_str(), &named) == 0 && opened.st_dev == named.st_dev && opened.st_ino == named.st_ino;
+    struct stat opened {
+    }, named{};
+    return fstat(descriptor, &opened) == 0 && lstat(path.c_str(), &named) == 0 && opened.st_dev == named.st_dev &&
+           opened.st_ino == named.st_ino;
 }
 
 }  // namespace
 
 FolderLock::FolderLock(const std::string& folder) : path_(folder + "/mlkd.lock") {
-    while (!acquire()) {}
+    while (!acquire()) {
+    }
 }
 
 bool FolderLock::acquire() {

@@ -23,8 +23,7 @@ std::string repeat_command(const Config& config, const Backend& backend, const s
     const bool gpu = backend.stream().device == DeviceKind::cuda;
     const std::string device = !gpu ? "cpu" : config.device.starts_with("cuda") ? config.device : "cuda";
     std::string line;
-    if (!config.deterministic)
-        line = fmt::format("mkdir -p {0} && cp {1} {0} && ", again, shell_word(folder + "/convolution_plans.json"));
+    if (!config.deterministic) line = fmt::format("mkdir -p {0} && cp {1} {0} && ", again, shell_word(folder + "/convolution_plans.json"));
     line += fmt::format("{} train --config {} --output {} --device {} --seed {}", self.empty() ? "mlkd" : shell_word(self),
                         shell_word(folder + "/config.json"), again, device, config.solver.seed);
     if (!gpu) line += fmt::format(" --threads {}", backend.threads());

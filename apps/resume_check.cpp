@@ -50,10 +50,11 @@ std::vector<SettingChange> changed_settings(const Config& before, const Config& 
     return changes;
 }
 
-std::vector<std::string> resume_warnings(const CheckpointInfo& saved, const CheckpointInfo& current, const Config& before, const Config& now,
-                                         DeviceKind device) {
+std::vector<std::string> resume_warnings(const CheckpointInfo& saved, const CheckpointInfo& current, const Config& before,
+                                         const Config& now, DeviceKind device) {
     std::vector<std::string> warnings;
-    if (saved.threads != current.threads) warnings.push_back(fmt::format("the run used {} threads, now {}", saved.threads, current.threads));
+    if (saved.threads != current.threads)
+        warnings.push_back(fmt::format("the run used {} threads, now {}", saved.threads, current.threads));
     if (!saved.precision.empty() && saved.precision != current.precision)
         warnings.push_back(fmt::format("the run computed in {}, now in {}", saved.precision, current.precision));
     if (device == DeviceKind::cpu) return warnings;

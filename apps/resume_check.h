@@ -24,7 +24,7 @@ std::vector<SettingChange> changed_settings(const Config& before, const Config& 
 
 // What changes the last bits or more of the epochs to come, although the settings above agree: how the run was computed
 // (`saved`, `before`) and is now (`current`, `now`). A line each.
-std::vector<std::string> resume_warnings(const CheckpointInfo& saved, const CheckpointInfo& current, const Config& before, const Config& now,
-                                         DeviceKind device);
+std::vector<std::string> resume_warnings(const CheckpointInfo& saved, const CheckpointInfo& current, const Config& before,
+                                         const Config& now, DeviceKind device);
 
 }  // namespace mlkd

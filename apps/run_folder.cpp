@@ -60,7 +60,9 @@ bool is_saved_config(const std::string& path) {
     return json.is_object() && json.contains("distiller") && json.contains("solver") && json.dump(2) + "\n" == text;
 }
 
-[[noreturn]] void fail_to_write(const std::string& path, const char* reason) { throw Error(fmt::format("{}: cannot write: {}", path, reason)); }
+[[noreturn]] void fail_to_write(const std::string& path, const char* reason) {
+    throw Error(fmt::format("{}: cannot write: {}", path, reason));
+}
 
 // Makes the folder and returns its path.
 std::string made(const std::string& path) {
@@ -80,8 +82,8 @@ RunFolder::RunFolder(const std::string& path, bool resume, bool overwrite, const
     : path_(made(path)), lock_(path_) {
     protect(inputs);
     if (!resume && !overwrite && !files_in(path_, is_result).empty())
-        throw Error(fmt::format("{}: holds a run already; continue it with --resume, replace it with --overwrite, or choose another --output",
-                                path_));
+        throw Error(fmt::format(
+            "{}: holds a run already; continue it with --resume, replace it with --overwrite, or choose another --output", path_));
     remove_files(path_, is_temporary_file);
 }
 
@@ -117,7 +119,8 @@ void RunFolder::keep_metrics_up_to(std::int64_t epoch) const {
     std::string kept;
     for (std::string line; std::getline(in, line);) {
         const auto entry = nlohmann::json::parse(line, nullptr, false);
-        if (entry.is_object() && entry.contains("epoch") && entry["epoch"].is_number_integer() && entry["epoch"].get<std::int64_t>() <= epoch)
+        if (entry.is_object() && entry.contains("epoch") && entry["epoch"].is_number_integer() &&
+            entry["epoch"].get<std::int64_t>() <= epoch)
             kept += line + "\n";
     }
     in.close();

@@ -34,7 +34,7 @@ public:
     explicit Stopped(int signal);
 };
 
-int noted_signal();       // 0: none
+int noted_signal();        // 0: none
 void stop_if_signalled();  // throws Stopped where a signal was noted
 ExitCode exit_code_after(int signal);
 

@@ -110,7 +110,8 @@ void Trainer::load_teacher() {
     teacher_->fold();
     const Evaluation accuracy = evaluate(*backend_, arena_, *teacher_, test_data_, config_.dataset.test.batch_size);
     fmt::print("teacher   {}: {} parameters, {:.1f} MFLOP an image, top-1 {:.2f} top-5 {:.2f} on the {} test images\n", teacher_->name(),
-               teacher_->parameters().trainable_elements(), teacher_->flop_per_image() / 1e6, accuracy.top1, accuracy.top5, accuracy.images);
+               teacher_->parameters().trainable_elements(), teacher_->flop_per_image() / 1e6, accuracy.top1, accuracy.top5,
+               accuracy.images);
 }
 
 void Trainer::resume() {
@@ -146,7 +147,8 @@ void Trainer::check_same_run(const CheckpointInfo& saved, const Progress& progre
     for (const SettingChange& change : changes)
         if (!change.allowed) refused += fmt::format("{}{}", refused.empty() ? "" : "; ", change.text());
     if (!refused.empty())
-        throw UsageError(fmt::format("{}: was made under another configuration: {}; give the old values, or start anew", folder_.last(), refused));
+        throw UsageError(
+            fmt::format("{}: was made under another configuration: {}; give the old values, or start anew", folder_.last(), refused));
     if (!saved.settings.empty() && saved.teacher != now.teacher)
         throw UsageError(fmt::format("{}: learned from another teacher than {}; name that one's weights, or start anew", folder_.last(),
                                      config_.distiller.teacher_checkpoint));

@@ -30,7 +30,8 @@ std::pair<std::string, std::string> label_and_file(const std::string& student) {
 }
 
 // The folder may hold figures of before, but none of the files that are read now.
-void protect_inputs(const std::string& folder, const std::string& teacher, const std::vector<std::pair<std::string, std::string>>& students) {
+void protect_inputs(const std::string& folder, const std::string& teacher,
+                    const std::vector<std::pair<std::string, std::string>>& students) {
     std::vector<std::string> inputs{teacher};
     for (const auto& [label, file] : students) inputs.push_back(file);
     std::error_code absent;

@@ -32,7 +32,8 @@ CudaBackend::CudaBackend(const CudaOptions& options, const cudaDeviceProp& gpu)
       description_(fmt::format("{}, CUDA {}, cuBLAS {}", machine(gpu, cudnn_), cuda_version_text(CUDART_VERSION), cublas_.version())),
       stream_(make_stream()),
       handle_(make_handle(cudnn_, stream_.get())),
-      convolutions_({cudnn_, handle_.get()}, stream_.get(), {options.convolutions == MathMode::tf32, options.nondeterministic, options.timed},
+      convolutions_({cudnn_, handle_.get()}, stream_.get(),
+                    {options.convolutions == MathMode::tf32, options.nondeterministic, options.timed},
                     PlanFile(options.plan_file, machine(gpu, cudnn_), is_engine_choice)),
       matmuls_(cublas_, stream_.get(), options.matrix_products) {}
 

@@ -71,7 +71,8 @@ TEST_CASE("repeat: the printed command repeats a run with its plans, under any f
 }
 
 TEST_CASE("repeat: eval takes --deterministic, and neither it nor a run takes it with --nondeterministic") {
-    const Arguments eval{"eval", "--device", "cpu", "--threads", "2", "--checkpoint", teacher_run() + "/student_best.safetensors", "--data", tiny_data};
+    const Arguments eval{"eval",   "--device", "cpu", "--threads", "2", "--checkpoint", teacher_run() + "/student_best.safetensors",
+                         "--data", tiny_data};
     Arguments both = eval, fixed = eval;
     fixed.push_back("--deterministic");
     both.insert(both.end(), {"--deterministic", "--nondeterministic"});

@@ -40,37 +40,37 @@ Arguments long_evaluation(const std::string& run, const Arguments& more = {}) {
 
 TEST_CASE("signals: the first is noted, the second ends the program, and those that are ignored stay ignored") {
     CHECK(code_of_child([] {
-        const SignalWatch watch(OnSignal::note);
-        ::raise(SIGUSR1);
-        ::raise(SIGUSR1);  // timeout(1) sends it to the process and to its group
-        ::_exit(noted_signal());
-    }) == SIGUSR1);
+              const SignalWatch watch(OnSignal::note);
+              ::raise(SIGUSR1);
+              ::raise(SIGUSR1);  // timeout(1) sends it to the process and to its group
+              ::_exit(noted_signal());
+          }) == SIGUSR1);
     CHECK(code_of_child([] {
-        const SignalWatch watch(OnSignal::note);
-        ::raise(SIGHUP);
-        std::this_thread::sleep_for(longer_than_one_request);
-        ::raise(SIGHUP);
-    }) == 129);
+              const SignalWatch watch(OnSignal::note);
+              ::raise(SIGHUP);
+              std::this_thread::sleep_for(longer_than_one_request);
+              ::raise(SIGHUP);
+          }) == 129);
     CHECK(code_of_child([] {
-        const SignalWatch watch(OnSignal::note);
-        ::raise(SIGUSR1);
-        ::raise(SIGTERM);
-    }) == 143);
+              const SignalWatch watch(OnSignal::note);
+              ::raise(SIGUSR1);
+              ::raise(SIGTERM);
+          }) == 143);
     CHECK(code_of_child([] {
-        const SignalWatch watch(OnSignal::end);
-        ::raise(SIGUSR2);
-    }) == 128 + SIGUSR2);
+              const SignalWatch watch(OnSignal::end);
+              ::raise(SIGUSR2);
+          }) == 128 + SIGUSR2);
     CHECK(code_of_child([] {
-        ::signal(SIGHUP, SIG_IGN);
-        const SignalWatch watch(OnSignal::note);
-        ::raise(SIGHUP);
-        ::_exit(noted_signal() == 0 ? 7 : 8);
-    }) == 7);
+              ::signal(SIGHUP, SIG_IGN);
+              const SignalWatch watch(OnSignal::note);
+              ::raise(SIGHUP);
+              ::_exit(noted_signal() == 0 ? 7 : 8);
+          }) == 7);
     CHECK(code_of_child([] {
-        const SignalWatch outer(OnSignal::end);
-        { const SignalWatch inner(OnSignal::note); }
-        ::raise(SIGINT);
-    }) == 130);
+              const SignalWatch outer(OnSignal::end);
+              { const SignalWatch inner(OnSignal::note); }
+              ::raise(SIGINT);
+          }) == 130);
 }
 
 TEST_CASE("signals: each of them saves the epoch under way, and the run goes on from there") {

@@ -97,21 +97,24 @@ TEST_CASE("two writers: a run never replaces its teacher, whatever that is calle
     fs::create_hard_link(teacher, folder / "hard.safetensors");
     fs::create_symlink(run, folder / "link");
     const auto before = contents(folder.path());
-    for (const std::string& name : {teacher, folder / "symbolic.safetensors", folder / "hard.safetensors", folder / "link/student_best.safetensors",
-                                    folder / "elsewhere/../run/student_best.safetensors", run + "/best.safetensors"})
+    for (const std::string& name :
+         {teacher, folder / "symbolic.safetensors", folder / "hard.safetensors", folder / "link/student_best.safetensors",
+          folder / "elsewhere/../run/student_best.safetensors", run + "/best.safetensors"})
         for (const std::string& output : {run, folder / "link", run + "/"})
             check_refused(distil_arguments(output, "kd", {"--overwrite", "distiller.teacher_checkpoint=" + name}), {name, "input"});
     CHECK(contents(folder.path()) == before);
 
     // Without --overwrite, too: what is no whole run any more may still be a teacher.
-    for (const char* gone : {"last.safetensors", "metrics.jsonl", "best.safetensors", "student_last.safetensors"}) fs::remove(run + "/" + gone);
+    for (const char* gone : {"last.safetensors", "metrics.jsonl", "best.safetensors", "student_last.safetensors"})
+        fs::remove(run + "/" + gone);
     check_refused(distil_arguments(run, "kd", {"distiller.teacher_checkpoint=" + teacher}), {teacher, "input"});
     // Weights that are nobody's teacher are not deleted unasked either.
     check_refused(train_arguments(run), {run, "--overwrite"});
     CHECK(read_bytes(teacher) == read_bytes(folder / "hard.safetensors"));
     // Under another name it can stay where it is.
     fs::rename(teacher, run + "/teacher.safetensors");
-    CHECK(run_mlkd(distil_arguments(run, "kd", {"solver.epochs=1", "distiller.teacher_checkpoint=" + run + "/teacher.safetensors"})).exit_code == 0);
+    CHECK(run_mlkd(distil_arguments(run, "kd", {"solver.epochs=1", "distiller.teacher_checkpoint=" + run + "/teacher.safetensors"}))
+              .exit_code == 0);
     CHECK(read_bytes(run + "/teacher.safetensors") == read_bytes(folder / "hard.safetensors"));
 }
 
@@ -138,8 +141,8 @@ TEST_CASE("two writers: figures and bench replace neither their inputs nor stran
     fs::create_hard_link(checkpoint, folder / "hard");
     const auto before = contents(folder.path());
     const auto figures = [&](const std::string& teacher, const std::string& student) {
-        return Arguments{"figures", "--device", "cpu", "--threads", "1", "--teacher", teacher, "--student", "a=" + student, "--data",
-                         "synthetic:30:4", "--out", out};
+        return Arguments{"figures",   "--device",     "cpu",    "--threads",      "1",     "--teacher", teacher,
+                         "--student", "a=" + student, "--data", "synthetic:30:4", "--out", out};
     };
     const std::string other = teacher_run() + "/student_last.safetensors";
     check_refused(figures(checkpoint, other), {checkpoint});
@@ -150,8 +153,8 @@ TEST_CASE("two writers: figures and bench replace neither their inputs nor stran
     CHECK(run_mlkd(figures(other, folder / "hard")).exit_code == 0);  // its own files may be replaced
 
     const auto bench = [](const std::string& json) {
-        return Arguments{"bench", "--device", "cpu", "--threads", "1", "--filter", "^loss/mlkd/64x100$", "--min-time", "0.001", "--repetitions",
-                         "1", "--json", json};
+        return Arguments{"bench",      "--device", "cpu",           "--threads", "1",      "--filter", "^loss/mlkd/64x100$",
+                         "--min-time", "0.001",    "--repetitions", "1",         "--json", json};
     };
     const std::string hard = read_bytes(folder / "hard");
     check_refused(bench(folder / "hard"), {folder / "hard"});
@@ -164,7 +167,8 @@ TEST_CASE("two writers: figures and bench replace neither their inputs nor stran
 
 TEST_CASE("two writers: figures of any labels have files of their own, whatever the file system takes for the same name") {
     const TemporaryFolder folder;
-    const std::vector<std::string> labels = {"KD", "kd", "k d", "k_d", "KD_distance", "kd_Distance", "x_distance", "x", "teacher", "Teacher", "KD_2", "kd/2"};
+    const std::vector<std::string> labels = {"KD",         "kd", "k d",     "k_d",     "KD_distance", "kd_Distance",
+                                             "x_distance", "x",  "teacher", "Teacher", "KD_2",        "kd/2"};
     std::vector<float> logits(6 * 3);
     std::vector<StudentLogits> students;
     std::vector<std::vector<float>> values;
