@@ -9,12 +9,16 @@
 #ifdef __CUDACC__
 #include <cuda_bf16.h>
 #define MLKD_HD __host__ __device__
-// Before a loop of few turns over much code: nvcc leaves it a loop. It would make four copies and a fifth for the turns that are left;
-// a multiprocessor fetches them for longer than they save, and lanes with one turn less than the others run the fifth alone.
-#define MLKD_ROLLED _Pragma("unroll 1")
 #else
 #define MLKD_HD
-#define MLKD_ROLLED
+#endif
+
+// Before a loop of few turns over much code: nvcc leaves it a loop. It would make four copies and a fifth for the turns that are left;
+// a multiprocessor fetches them for longer than they save, and lanes with one turn less than the others run the fifth alone.
+#ifdef __CUDA_ARCH__
+#define MLKD_ROLLED _Pragma("unroll 1")
+#else
+#define MLKD_ROLLED  // the host compiler of nvcc does not know the pragma
 #endif
 
 namespace mlkd {
