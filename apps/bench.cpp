@@ -15,6 +15,7 @@
 #include "apps/bench_case.h"
 #include "apps/bench_peak.h"
 #include "apps/bench_report.h"
+#include "apps/output.h"
 #include "apps/signals.h"
 #include "engine/atomic_file.h"
 #include "engine/error.h"
@@ -159,10 +160,11 @@ void run_bench(const BenchOptions& options) {
     refuse_foreign_file(options.json_file);
     const auto backend = make_backend(options.device);
     const std::vector<BenchCase> cases = selected_cases(options, *backend);
+    if (!options.json_file.empty()) require_writable(options.json_file);
     const MachinePeaks peaks = measure_peaks(*backend, network_type(options.device.precision));
-    fmt::print("{}, networks and convolutions in {}\npeaks measured now: {:.0f} GFLOP/s ({}), {:.1f} GB/s\n", backend->description(),
-               resolved_precision(options.device.precision, *backend), peaks.flop_per_second / 1e9, peaks.source,
-               peaks.bytes_per_second / 1e9);
+    print("{}, networks and convolutions in {}\npeaks measured now: {:.0f} GFLOP/s ({}), {:.1f} GB/s\n", backend->description(),
+          resolved_precision(options.device.precision, *backend), peaks.flop_per_second / 1e9, peaks.source,
+          peaks.bytes_per_second / 1e9);
 
     initialize_library(options);
     benchmark::AddCustomContext("device", backend->description());

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "apps/output.h"
+
 namespace mlkd {
 namespace {
 
@@ -23,7 +25,7 @@ BenchReporter::BenchReporter(std::size_t names_width) : names_width_(names_width
 }
 
 bool BenchReporter::ReportContext(const Context& context) {
-    fmt::print("{:<{}}  {:>9} {:>9} {:>9}  {}\n", "", names_width_, "min", "median", "max", "at min");
+    print("{:<{}}  {:>9} {:>9} {:>9}  {}\n", "", names_width_, "min", "median", "max", "at min");
     return json_.ReportContext(context);
 }
 
@@ -42,9 +44,8 @@ void BenchReporter::ReportRuns(const std::vector<Run>& runs) {
     const double median = (seconds(repetitions[(count - 1) / 2]) + seconds(repetitions[count / 2])) / 2;
     std::string counters;
     for (const auto& [name, counter] : repetitions.front()->counters) counters += fmt::format("  {:.4g} {}", counter.value, name);
-    fmt::print("{:<{}}  {} {} {}{}\n", repetitions.front()->benchmark_name(), names_width_, time_text(seconds(repetitions.front())),
-               time_text(median), time_text(seconds(repetitions.back())), counters);
-    std::fflush(stdout);
+    print("{:<{}}  {} {} {}{}\n", repetitions.front()->benchmark_name(), names_width_, time_text(seconds(repetitions.front())),
+          time_text(median), time_text(seconds(repetitions.back())), counters);
 }
 
 void BenchReporter::Finalize() { json_.Finalize(); }

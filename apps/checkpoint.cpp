@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "apps/fnv1a.h"
+#include "data/load.h"
 #include "engine/error.h"
 #include "engine/safetensors.h"
 
@@ -55,6 +56,7 @@ SafetensorsFile weights_file(const Network& network, const CheckpointInfo& info)
                      {"classes", std::to_string(info.classes)},
                      {"dataset", info.dataset},
                      {"train_images", std::to_string(info.train_images)},
+                     {"dataset_crc32", info.dataset_crc},
                      {"config_hash", info.config_hash},
                      {"epoch", std::to_string(info.epoch)},
                      {"threads", std::to_string(info.threads)},
@@ -78,6 +80,28 @@ template <class T> T number(const SafetensorsFile& file, const std::string& key,
 std::string text(const SafetensorsFile& file, const std::string& key) {
     const auto found = file.metadata.find(key);
     return found == file.metadata.end() ? std::string() : found->second;
+}
+
+template <class T>
+std::int64_t non_finite_values(std::span<const T> values) {
+    return std::ranges::count_if(values, [](T v) { return !std::isfinite(v); });
+}
+std::int64_t non_finite_values(const HostTensor& tensor) {
+    if (tensor.dtype == DType::f32) return non_finite_values(tensor.as<float>());
+    return tensor.dtype == DType::f64 ? non_finite_values(tensor.as<double>()) : 0;  // integers are finite; no other type is loaded
+}
+
+// Throws where a tensor holds an infinity or NaN: names the first one and says how many there are.
+void require_finite(const std::map<std::string, HostTensor>& tensors, const std::string& path) {
+    std::string first;
+    int count = 0;
+    for (const auto& [name, tensor] : tensors)
+        if (const std::int64_t bad = non_finite_values(tensor); bad > 0 && ++count == 1)
+            first = fmt::format("tensor '{}' is not finite: infinity or NaN in {} of its {} values", name, bad, tensor.elements());
+    if (count == 0) return;
+    throw Error(fmt::format("{}: {}{}; it was written by a run that diverged, or is damaged: use an earlier checkpoint", path, first,
+                            count == 1 ? "" : fmt::format(" (the first of {} such tensors)", count)),
+                ExitCode::non_finite);
 }
 
 }  // namespace
@@ -109,12 +133,13 @@ std::string weights_digest(const Network& network) {
 }
 
 std::string non_finite_tensor(const Network& network) {
-    const auto finite = [](std::span<const float> values) { return std::ranges::all_of(values, [](float v) { return std::isfinite(v); }); };
     const ParameterStore& store = network.parameters();
     for (const auto& [name, tensor] : store.state())
-        if (tensor.dtype == DType::f32 && !finite(tensor.as<float>())) return name;
-    for (const Parameter& parameter : store.parameters())
-        if (!finite(store.in_pytorch_order(store.part_of(store.momenta(), parameter)))) return "momentum of " + parameter.name;
+        if (non_finite_values(tensor) > 0) return name;
+    for (const Parameter& parameter : store.parameters()) {
+        const std::vector<float> momentum = store.in_pytorch_order(store.part_of(store.momenta(), parameter));
+        if (non_finite_values(std::span<const float>(momentum)) > 0) return "momentum of " + parameter.name;
+    }
     return {};
 }
 
@@ -124,6 +149,7 @@ CheckpointInfo checkpoint_info(const SafetensorsFile& file) {
     info.classes = number(file, "classes", 0);
     info.dataset = text(file, "dataset");
     info.train_images = number<std::int64_t>(file, "train_images", 0);
+    info.dataset_crc = text(file, "dataset_crc32");
     info.config_hash = text(file, "config_hash");
     info.epoch = number<std::int64_t>(file, "epoch", 0);
     info.top1 = number(file, "test_top1", -1.0);
@@ -132,6 +158,16 @@ CheckpointInfo checkpoint_info(const SafetensorsFile& file) {
     info.settings = text(file, "settings");
     info.teacher = text(file, "teacher");
     return info;
+}
+
+bool other_data(const CheckpointInfo& saved, const std::string& dataset) {
+    if (saved.dataset.empty() || saved.dataset == dataset) return false;
+    return !(saved.dataset_crc.empty() && is_idx(saved.dataset) && is_idx(dataset));
+}
+
+bool same_data(const CheckpointInfo& saved, const CheckpointInfo& now) {
+    if (saved.train_images != now.train_images || saved.classes != now.classes) return false;
+    return saved.dataset_crc.empty() ? !saved.dataset.empty() && !other_data(saved, now.dataset) : saved.dataset_crc == now.dataset_crc;
 }
 
 void load_weights(Network& network, const SafetensorsFile& file, const std::string& path) {
@@ -143,11 +179,12 @@ void load_weights(Network& network, const SafetensorsFile& file, const std::stri
         throw Error(fmt::format("{}: holds a {}, but a {} is wanted", path, info.model, network.name()));
     if (info.classes != 0 && info.classes != network.classes())
         throw Error(fmt::format("{}: its network has {} classes, but {} are wanted", path, info.classes, network.classes()));
+    require_finite(state, path);
     network.parameters().set_state(state, path);
 }
 
-std::unique_ptr<Network> load_network(Backend& backend, const std::string& path, const std::string& model, Role role,
-                                      DType precision) {
+std::unique_ptr<Network> load_network(Backend& backend, const std::string& path, const std::string& model, Role role, DType precision,
+                                      CheckpointInfo* info_out) {
     const SafetensorsFile file = read_safetensors(path);
     CheckpointInfo info = checkpoint_info(file);
     if (!model.empty()) info.model = model;
@@ -163,6 +200,7 @@ std::unique_ptr<Network> load_network(Backend& backend, const std::string& path,
     info.classes = static_cast<int>(classes);
     auto network = make_network(backend, info.model, info.classes, role, precision);
     load_weights(*network, file, path);
+    if (info_out != nullptr) *info_out = info;
     return network;
 }
 
@@ -186,6 +224,7 @@ Progress load_checkpoint(Network& network, const SafetensorsFile& file, const st
             throw Error(
                 fmt::format("{}: the momentum of '{}' is missing or misshapen: not a checkpoint of this run", path, parameter.name));
     }
+    require_finite(file.tensors, path);
     load_weights(network, file, path);
     for (const Parameter& parameter : store.parameters()) {
         const auto elements = file.tensors.at(momentum_prefix + parameter.name).as<float>();

@@ -30,6 +30,7 @@ struct CheckpointInfo {
     int classes = 0;
     std::string dataset;
     std::int64_t train_images = 0;
+    std::string dataset_crc;  // content_crc() of the training images, 8 hexadecimal digits; earlier versions wrote none
     std::string config_hash;
     std::int64_t epoch = 0;   // finished epochs
     double top1 = -1;         // percent on the test set after that epoch
@@ -50,11 +51,18 @@ std::string non_finite_tensor(const Network& network);
 
 // Reads what any checkpoint says of itself; metadata that a foreign file lacks stays at its default.
 CheckpointInfo checkpoint_info(const SafetensorsFile& file);
-// Sets a network's parameters and statistics from a weights file or a full checkpoint. Errors name `path`.
+// Whether a run on the data `now` continues one on the data `saved`. Without a checksum the names decide.
+bool same_data(const CheckpointInfo& saved, const CheckpointInfo& now);
+// Whether two names must mean different data. Files without a checksum called an IDX set by its folder: any name of one may mean any.
+bool other_data(const CheckpointInfo& saved, const std::string& dataset);
+
+// Sets a network's parameters and statistics from a weights file or a full checkpoint. Errors name `path`; what is not
+// finite is refused with ExitCode::non_finite.
 void load_weights(Network& network, const SafetensorsFile& file, const std::string& path);
 // The network that a checkpoint holds: model and classes come from its metadata, or from `model` where it is not empty.
+// `info`, where it is given, is set to what the file says of itself.
 std::unique_ptr<Network> load_network(Backend& backend, const std::string& path, const std::string& model, Role role,
-                                      DType precision = DType::f32);
+                                      DType precision = DType::f32, CheckpointInfo* info = nullptr);
 // Where the run of a full checkpoint stands; nothing else is looked at.
 Progress checkpoint_progress(const SafetensorsFile& file, const std::string& path);
 // Sets network, momenta and progress from a full checkpoint.

@@ -10,8 +10,11 @@
 #include "apps/config_source.h"
 #include "apps/file_name.h"
 #include "apps/fnv1a.h"
+#include "apps/foreign_names.h"
+#include "apps/idle_settings.h"
 #include "engine/error.h"
 #include "engine/nearest.h"
+#include "engine/shown_text.h"
 
 namespace mlkd {
 namespace {
@@ -32,10 +35,28 @@ void read(bool& out, const Setting& setting) {
     out = setting.value.get<bool>();
 }
 
+// A run computes in float32: a number must not become 0 or infinity there.
+double read_number(const json& value, const Setting& setting) {
+    const double number = value.get<double>();
+    const auto rounded = static_cast<float>(number);
+    if (!std::isfinite(rounded)) fail(setting, "is too large for float32, which ends at 3.4e38");
+    if (rounded == 0 && number != 0) fail(setting, fmt::format("{} becomes 0 in float32; write 0 if that is meant", describe(value)));
+    return number;
+}
+
 void read(double& out, const Setting& setting) {
     if (!setting.value.is_number()) wrong_type(setting, "a number");
-    out = setting.value.get<double>();
-    if (!std::isfinite(out)) fail(setting, "is too large");
+    out = read_number(setting.value, setting);
+}
+
+// 64.0 and 1e1 are integers, as in JSON Schema; whatever else stays as it is.
+json as_integer(const json& value) {
+    if (!value.is_number_float()) return value;
+    const double number = value.get<double>();
+    if (number != std::trunc(number)) return value;
+    if (number >= 0 && number < 0x1p64) return static_cast<std::uint64_t>(number);
+    if (number < 0 && number >= -0x1p63) return static_cast<std::int64_t>(number);
+    return value;
 }
 
 bool is_int(const json& value) {
@@ -44,14 +65,16 @@ bool is_int(const json& value) {
 }
 
 void read(int& out, const Setting& setting) {
-    if (!setting.value.is_number_integer()) wrong_type(setting, "an integer");
-    if (!is_int(setting.value)) fail(setting, fmt::format("{} is out of range", describe(setting.value)));
-    out = setting.value.get<int>();
+    const json value = as_integer(setting.value);
+    if (!value.is_number_integer()) wrong_type(setting, "an integer");
+    if (!is_int(value)) fail(setting, fmt::format("{} is out of range", describe(value)));
+    out = value.get<int>();
 }
 
 void read(std::uint64_t& out, const Setting& setting) {
-    if (!setting.value.is_number_unsigned()) wrong_type(setting, "an integer from 0 to 2^64 - 1");
-    out = setting.value.get<std::uint64_t>();
+    const json value = as_integer(setting.value);
+    if (!value.is_number_unsigned()) wrong_type(setting, "an integer from 0 to 2^64 - 1");
+    out = value.get<std::uint64_t>();
 }
 
 void read(std::string& out, const Setting& setting) {
@@ -62,12 +85,14 @@ void read(std::string& out, const Setting& setting) {
         out = setting.text;
     else
         wrong_type(setting, "text in quotes");
+    if (!is_utf8(out)) fail(setting, fmt::format("{} is not UTF-8, and the run's config.json could not hold it; choose or make another name", in_quotes(out)));
 }
 
 void read(std::vector<int>& out, const Setting& setting) {
     if (!setting.value.is_array()) wrong_type(setting, "a list of integers [...]");
     out.clear();
-    for (const json& entry : setting.value) {
+    for (const json& given : setting.value) {
+        const json entry = as_integer(given);
         if (!is_int(entry)) wrong_type(setting, "a list of integers [...]");
         out.push_back(entry.get<int>());
     }
@@ -78,41 +103,69 @@ void read(std::vector<double>& out, const Setting& setting) {
     out.clear();
     for (const json& entry : setting.value) {
         if (!entry.is_number()) wrong_type(setting, "a list of numbers [...]");
-        out.push_back(entry.get<double>());
+        out.push_back(read_number(entry, setting));
     }
 }
 
-// mdistiller writes its types in capitals: "KD", "NONE".
 std::string lower(std::string text) {
     for (char& c : text)
         if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
     return text;
 }
 
-template <class E, std::size_t N> void read_name(E& out, const EnumName<E> (&names)[N], const Setting& setting) {
+// What follows a value that is none of the known ones.
+std::string advice(const std::string& key, const std::string& text, const std::vector<std::string>& known) {
+    const std::string foreign = foreign_name(key, text);
+    return foreign.empty() ? did_you_mean(text, known) : ": " + foreign;
+}
+
+template <class E, std::size_t N, class Same>
+void read_name(E& out, const EnumName<E> (&names)[N], const Setting& setting, const Same& same) {
     std::vector<std::string> known;
     for (const EnumName<E>& name : names) known.emplace_back(name.name);
     std::string text;
     read(text, setting);
     for (const EnumName<E>& name : names) {
-        if (lower(text) != name.name) continue;
+        if (!same(text, std::string(name.name))) continue;
         out = name.value;
         return;
     }
+    const std::string hint = advice(setting.key, text, known);
     fail(setting,
-         fmt::format("unknown {}; did you mean \"{}\"? Allowed: {}", in_quotes(text), nearest(text, known), fmt::join(known, ", ")));
+         fmt::format("unknown {}{}{}allowed: {}", in_quotes(text), hint, hint.ends_with('?') ? " " : "; ", fmt::join(known, ", ")));
 }
-void read(Method& out, const Setting& setting) { read_name(out, method_names, setting); }
-void read(Divergence& out, const Setting& setting) { read_name(out, divergence_names, setting); }
+void read(Method& out, const Setting& setting) {
+    // mdistiller's NONE and KD are ours. Its successors' MLKD is not our mlkd: other capitals are refused.
+    read_name(out, method_names, setting, [](const std::string& text, const std::string& name) {
+        return text == name || (text == "NONE" && name == "none") || (text == "KD" && name == "kd");
+    });
+}
+void read(Divergence& out, const Setting& setting) {
+    read_name(out, divergence_names, setting, [](const std::string& text, const std::string& name) { return lower(text) == name; });
+}
 
 template <class T> void check(const T& value, const Rule<T>& rule, const Setting& setting) {
     if (!rule.holds(value)) fail(setting, fmt::format("impossible value {}; allowed: {}", setting.value.dump(), rule.allowed));
 }
+// The names of "auto, cpu, cuda or cuda:N"; none where the rule is no such list.
+std::vector<std::string> listed(std::string allowed) {
+    const std::size_t last = allowed.find(" or ");
+    if (last == std::string::npos) return allowed.find(' ') == std::string::npos ? std::vector{allowed} : std::vector<std::string>{};
+    allowed.replace(last, 4, ", ");
+    std::vector<std::string> names;
+    for (std::size_t start = 0, end = 0; end != std::string::npos; start = end + 2) {
+        end = allowed.find(", ", start);
+        names.push_back(allowed.substr(start, end - start));
+    }
+    return names;
+}
 void check(const std::string& value, const Rule<std::string>& rule, const Setting& setting) {
     if (rule.holds(value)) return;
     const bool model = rule.holds == rules::model.holds || rule.holds == rules::model_or_none.holds;
-    if (model) fail(setting, fmt::format("unknown model {}; did you mean \"{}\"?", in_quotes(value), nearest(value, network_names())));
-    fail(setting, fmt::format("impossible value {}; allowed: {}", in_quotes(value), rule.allowed));
+    if (model) fail(setting, fmt::format("unknown model {}{}", in_quotes(value), model_advice(value)));
+    const std::string hint = advice(setting.key, value, listed(rule.allowed));
+    fail(setting,
+         fmt::format("impossible value {}{}{}allowed: {}", in_quotes(value), hint, hint.ends_with('?') ? " " : "; ", rule.allowed));
 }
 
 KeyKind kind_of(const std::string& name) {
@@ -124,14 +177,15 @@ KeyKind kind_of(const std::string& name) {
 }
 
 // A key's last part alone ("lr") means that key; else the nearest by edit distance, among sections too.
-std::string suggestion(const std::string& name) {
+std::string key_advice(const std::string& name) {
+    if (const std::string key = key_ending_in(name); !key.empty()) return fmt::format("; did you mean {}?", key);
+    if (const std::string foreign = foreign_name("", name.substr(name.rfind('.') + 1)); !foreign.empty()) return ": " + foreign;
     std::vector<std::string> candidates = config_keys();
-    for (const std::string& key : candidates)
-        if (key.substr(key.rfind('.') + 1) == lower(name)) return key;
     for (const std::string& key : config_keys())
         for (std::size_t dot = key.find('.'); dot != std::string::npos; dot = key.find('.', dot + 1))
             candidates.push_back(key.substr(0, dot));
-    return nearest(name, candidates);
+    const std::string meant = did_you_mean(name, candidates, "");
+    return meant.empty() ? "; docs/recipes.md lists all keys" : meant;
 }
 
 void apply(Config& config, const Setting& setting) {
@@ -144,8 +198,7 @@ void apply(Config& config, const Setting& setting) {
     });
     if (known) return;
     if (kind_of(setting.key) == KeyKind::section) fail(setting, "is a section; set one of its keys");
-    throw UsageError(fmt::format("{}: unknown key {}; did you mean {}?", setting.place, in_quotes(setting.key),
-                                 suggestion(setting.key)));
+    throw UsageError(fmt::format("{}: unknown key {}{}", setting.place, in_quotes(setting.key), key_advice(setting.key)));
 }
 
 ordered_json json_of(Method value) { return method_names[static_cast<std::size_t>(value)].name; }
@@ -171,7 +224,7 @@ Config load_config(const std::string& path, const std::vector<std::string>& over
     };
     if (!path.empty())
         for (const Setting& setting : settings_of_file(path, kind_of)) take(setting);
-    for (const std::string& argument : overrides) take(setting_of_argument(argument));
+    for (const Setting& setting : settings_of_arguments(overrides)) take(setting);
 
     if (config.distiller.type != Method::none && config.distiller.teacher.empty())
         throw UsageError(fmt::format("{}: distiller.teacher: distiller.type {} needs a teacher; name its model",
@@ -180,6 +233,7 @@ Config load_config(const std::string& path, const std::vector<std::string>& over
     if (config.deterministic && config.nondeterministic)
         throw UsageError(fmt::format("{}: deterministic: excludes nondeterministic; set one of them to false",
                                      places.count("deterministic") ? places["deterministic"] : path));
+    refuse_idle(config);
     return config;
 }
 
@@ -264,6 +318,13 @@ std::string output_folder(const Config& config) {
     const Config::Experiment& experiment = config.experiment;
     return config.log.prefix + "/" + file_name_of(experiment.project) + "/" +
            file_name_of(experiment.name.empty() ? experiment.tag : experiment.name);
+}
+
+std::string key_ending_in(const std::string& name) {
+    std::string found;
+    for (const std::string& key : config_keys())
+        if (key.substr(key.rfind('.') + 1) == lower(name) && (found.empty() || key.starts_with("solver."))) found = key;
+    return found;
 }
 
 std::vector<std::string> config_keys() {

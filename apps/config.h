@@ -83,10 +83,10 @@ struct Config {
     std::string output;  // the run's folder; empty: see output_folder()
 };
 
-// The file's settings over the defaults, and the overrides ("solver.lr=0.1": JSON, else a string) over both, the later
-// ones over the earlier. An empty path means no file. Throws UsageError in one line with the place (file:line, or "command
-// line"), the key, and for an unknown key the nearest known one, for a wrong type what was expected, for an impossible
-// value what is allowed; for bad syntax file:line:column.
+// The file's settings over the defaults, and the overrides ("solver.lr=0.1": JSON, else a string) over both. An empty path means
+// no file. Throws UsageError in one line with the place (file:line, or "command line"), the key, and for an unknown key the
+// nearest known one, for a wrong type what was expected, for an impossible value what is allowed; for bad syntax
+// file:line:column; for overrides that contradict each other both; and for settings under which nothing is learnt.
 Config load_config(const std::string& path, const std::vector<std::string>& overrides);
 
 // All keys with their values: as a file, it loads to the same configuration.
@@ -116,5 +116,8 @@ std::string output_folder(const Config& config);
 
 // The keys, dotted, in the order of to_json().
 std::vector<std::string> config_keys();
+
+// The key whose last part is this name in any case ("LR": "solver.lr"), of several the solver's or the first; "" for none.
+std::string key_ending_in(const std::string& name);
 
 }  // namespace mlkd

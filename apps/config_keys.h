@@ -34,11 +34,14 @@ inline bool known_model(const std::string& name) {
 
 inline constexpr Rule<std::string> any_text{"", [](const std::string&) { return true; }};
 inline constexpr Rule<std::string> path{"a path without zero bytes", [](const std::string& v) { return v.find('\0') == std::string::npos; }};
+inline constexpr Rule<std::string> folder{"a folder's path, . for the current one",
+                                          [](const std::string& v) { return !v.empty() && path.holds(v); }};
 inline constexpr Rule<std::string> model{"a model's name", known_model};
 inline constexpr Rule<std::string> model_or_none{"a model's name, or empty", [](const std::string& v) { return v.empty() || known_model(v); }};
-inline constexpr Rule<std::string> dataset{"auto, cifar100, cifar10, fashion-mnist, idx or synthetic", [](const std::string& v) {
-                                               return is_one_of(v, {"auto", "cifar100", "cifar10", "fashion-mnist", "idx", "synthetic"});
-                                           }};
+inline constexpr Rule<std::string> dataset{
+    "auto, cifar100, cifar10, mnist, fashion-mnist, idx or synthetic", [](const std::string& v) {
+        return is_one_of(v, {"auto", "cifar100", "cifar10", "mnist", "fashion-mnist", "idx", "synthetic"});
+    }};
 inline constexpr Rule<std::string> solver{"SGD", [](const std::string& v) { return is_one_of(v, {"SGD", "sgd"}); }};
 inline constexpr Rule<std::string> device{"auto, cpu, cuda or cuda:N", [](const std::string& v) {
                                               const bool numbered = v.starts_with("cuda:") && v.size() > 5 && v.size() < 8 &&
@@ -61,7 +64,8 @@ inline constexpr Rule<int> threads{"0 (all cores) to 1024", [](const int& v) { r
 inline constexpr Rule<int> frequency{"0 (never) or more", [](const int& v) { return v >= 0; }};
 inline constexpr Rule<double> positive{"a number greater than 0", [](const double& v) { return v > 0; }};
 inline constexpr Rule<double> weight{"0 or more", [](const double& v) { return v >= 0; }};
-inline constexpr Rule<double> momentum{"0 or more, and less than 1", [](const double& v) { return v >= 0 && v < 1; }};
+inline constexpr Rule<double> momentum{"0 or more, and less than 1 in float32",
+                                       [](const double& v) { return v >= 0 && static_cast<float>(v) < 1; }};
 inline constexpr Rule<double> decay_rate{"greater than 0, at most 1", [](const double& v) { return v > 0 && v <= 1; }};
 inline constexpr Rule<std::vector<int>> stages{
     "one epoch or more, from 1 upwards, each later than the one before (for a constant rate set solver.lr_decay_rate to 1)",
@@ -109,7 +113,7 @@ template <class ConfigOrConst, class Visitor> void for_each_key(ConfigOrConst& c
     visit("mlkd.loss.instance_weight", c.mlkd.loss.instance_weight, rules::weight);
     visit("mlkd.loss.batch_weight", c.mlkd.loss.batch_weight, rules::weight);
     visit("mlkd.loss.class_weight", c.mlkd.loss.class_weight, rules::weight);
-    visit("log.prefix", c.log.prefix, rules::path);
+    visit("log.prefix", c.log.prefix, rules::folder);
     visit("log.save_checkpoint_freq", c.log.save_checkpoint_freq, rules::frequency);
     visit("device", c.device, rules::device);
     visit("threads", c.threads, rules::threads);

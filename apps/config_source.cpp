@@ -12,6 +12,7 @@
 #include <string_view>
 
 #include "engine/error.h"
+#include "engine/shown_text.h"
 
 namespace mlkd {
 namespace {
@@ -170,9 +171,17 @@ std::vector<Setting> settings_of_file(const std::string& path, const KeyKindOf& 
 
 Setting setting_of_argument(const std::string& argument) {
     const std::size_t equals = argument.find('=');
+    std::error_code ignored;
+    if (equals == std::string::npos && std::filesystem::exists(argument, ignored))
+        throw UsageError(fmt::format("command line: {} is a {}", in_quotes(argument),
+                                     std::filesystem::is_directory(argument, ignored)
+                                         ? "folder; data are named by --data, a run's folder by --output"
+                                         : "file; a configuration is named by --config"));
     if (equals == std::string::npos || equals == 0)
-        throw UsageError("command line: \"" + argument + "\": expected key=value, such as solver.lr=0.1");
+        throw UsageError("command line: " + in_quotes(argument) + ": expected key=value, such as solver.lr=0.1");
     const std::string text = argument.substr(equals + 1);
+    if (text.empty())
+        throw UsageError(fmt::format("command line: {} has no value; the empty text is written '{}\"\"'", in_quotes(argument), argument));
     json value = json(text);
     try {
         value = json::parse(text, shallow);
@@ -183,9 +192,17 @@ Setting setting_of_argument(const std::string& argument) {
     return {argument.substr(0, equals), value, "command line", text};
 }
 
-std::string in_quotes(const std::string& text) {
-    const std::string out = json(text).dump(-1, ' ', true, json::error_handler_t::replace);
-    return out.size() > 60 ? out.substr(0, 56) + "...\"" : out;
+std::vector<Setting> settings_of_arguments(const std::vector<std::string>& arguments) {
+    std::vector<Setting> settings;
+    for (const std::string& argument : arguments) {
+        const Setting setting = setting_of_argument(argument);
+        for (const Setting& earlier : settings)
+            if (earlier.key == setting.key && earlier.value != setting.value)
+                throw UsageError(fmt::format("command line: {} and {} contradict each other; give one of them",
+                                             in_quotes(earlier.key + "=" + earlier.text), in_quotes(argument)));
+        settings.push_back(setting);
+    }
+    return settings;
 }
 
 std::string describe(const json& value) {

@@ -22,11 +22,13 @@ using KeyKindOf = std::function<KeyKind(const std::string& dotted)>;
 // file:line for a key that occurs twice, or a section that is not an object.
 std::vector<Setting> settings_of_file(const std::string& path, const KeyKindOf& kind_of);
 
-// The setting of one argument. Throws UsageError where it has no '='.
+// The setting of one argument. Throws UsageError where it has no '=' or nothing behind it; the empty text is "".
 Setting setting_of_argument(const std::string& argument);
 
-// For messages, short and in one line: "x" in quotes; number 3.5, text "x".
-std::string in_quotes(const std::string& text);
+// The settings of all arguments. Throws UsageError, which names both, where two give a key different values.
+std::vector<Setting> settings_of_arguments(const std::vector<std::string>& arguments);
+
+// For messages, short: number 3.5, text "x".
 std::string describe(const nlohmann::json& value);
 
 }  // namespace mlkd

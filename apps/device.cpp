@@ -6,11 +6,19 @@
 #include <optional>
 #include <string_view>
 
+#include "apps/foreign_names.h"
+#include "apps/output.h"
 #include "engine/error.h"
 
 namespace mlkd {
 
 namespace {
+
+// What another code base's name is here, behind a colon; "" for a name that is not known elsewhere.
+std::string meaning(const char* key, const std::string& name) {
+    const std::string foreign = foreign_name(key, name);
+    return foreign.empty() ? foreign : ": " + foreign;
+}
 
 // The options of a GPU where the device may be one, else no value. Throws UsageError for what is neither.
 std::optional<CudaOptions> cuda_options(const DeviceOptions& options) {
@@ -20,7 +28,7 @@ std::optional<CudaOptions> cuda_options(const DeviceOptions& options) {
     cuda.timed = !options.deterministic;
     const std::string& precision = options.precision;
     if (precision != "auto" && precision != "fp32" && precision != "tf32" && precision != "bf16")
-        throw UsageError(fmt::format("unknown precision '{}': auto, fp32, tf32 or bf16", precision));
+        throw UsageError(fmt::format("unknown precision '{}'{}; allowed: auto, fp32, tf32 or bf16", precision, meaning("precision", precision)));
     if (options.products != "fp32" && options.products != "tf32")
         throw UsageError(fmt::format("unknown precision '{}' of products: fp32 or tf32", options.products));
     cuda.matrix_products = options.products == "tf32" ? MathMode::tf32 : MathMode::fp32;
@@ -33,7 +41,7 @@ std::optional<CudaOptions> cuda_options(const DeviceOptions& options) {
         const auto [rest, error] = std::from_chars(options.device.data() + prefix.size(), end, cuda.ordinal);
         if (error == std::errc{} && rest == end && cuda.ordinal >= 0) return cuda;
     }
-    throw UsageError(fmt::format("unknown device '{}': cpu, cuda, cuda:N or auto", options.device));
+    throw UsageError(fmt::format("unknown device '{}'{}; allowed: cpu, cuda, cuda:N or auto", options.device, meaning("device", options.device)));
 }
 
 }  // namespace
@@ -48,7 +56,7 @@ std::unique_ptr<Backend> make_backend(const DeviceOptions& options) {
     }
     if (options.precision == "tf32") {
         if (options.device == "cpu") throw UsageError("--precision tf32 is a GPU's; use fp32, bf16 or auto");
-        fmt::print(stderr, "precision tf32 is a GPU's: the CPU computes in fp32\n");
+        print_error("precision tf32 is a GPU's: the CPU computes in fp32");
     }
     if (options.precision == "bf16")
         if (const std::string obstacle = cpu_bfloat16_obstacle(); !obstacle.empty()) throw Error(obstacle);

@@ -2,9 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
+#include <cmath>
 #include <functional>
 
+#include "apps/output.h"
 #include "apps/signals.h"
 #include "engine/error.h"
 #include "losses/accuracy.h"
@@ -27,12 +30,28 @@ void for_each_batch(Backend& backend, StepArena& arena, Network& network, BatchF
     }
 }
 
+[[noreturn]] void fail_non_finite(const std::string& what, const std::string& where) {
+    throw Error(fmt::format("{}: {} although its weights are finite: some are too large for the precision (try fp32), or its running "
+                            "statistics are damaged; use another checkpoint",
+                            what, where),
+                ExitCode::non_finite);
+}
+
 }  // namespace
+
+void require_finite(const Evaluation& evaluation, const Dataset& dataset, const std::string& what) {
+    if (!std::isfinite(evaluation.loss)) fail_non_finite(what, fmt::format("its loss on {} is not finite", dataset.name));
+}
 
 void require_same_classes(const Network& network, const Dataset& dataset, const std::string& what) {
     if (network.classes() != dataset.classes)
         throw Error(fmt::format("{} has {} classes, but the data set {} has {}: train it on this data, or name its own with --data", what,
                                 network.classes(), dataset.name, dataset.classes));
+}
+
+void warn_of_other_data(const CheckpointInfo& info, const Dataset& dataset, const std::string& what) {
+    if (!other_data(info, dataset.name)) return;
+    print_error(fmt::format("warning: {} was trained on {}, but the data here are {}, with as many classes", what, info.dataset, dataset.name));
 }
 
 std::unique_ptr<BatchFeed> make_test_feed(Backend& backend, const Network& network, const Dataset& dataset, std::int64_t batch_size) {
@@ -66,8 +85,9 @@ Evaluation evaluate(Backend& backend, StepArena& arena, Network& network, const 
     return result;
 }
 
-std::vector<float> evaluate_logits(Backend& backend, StepArena& arena, Network& network, const Dataset& dataset, std::int64_t batch_size) {
-    require_same_classes(network, dataset, network.name());
+std::vector<float> evaluate_logits(Backend& backend, StepArena& arena, Network& network, const Dataset& dataset, std::int64_t batch_size,
+                                   const std::string& what) {
+    require_same_classes(network, dataset, what);
     const auto feed = make_test_feed(backend, network, dataset, batch_size);
     std::vector<float> all(static_cast<std::size_t>(dataset.size() * dataset.classes));
     std::size_t filled = 0;
@@ -75,6 +95,10 @@ std::vector<float> evaluate_logits(Backend& backend, StepArena& arena, Network& 
         backend.copy_to_host(all.data() + filled, logits.data, logits.bytes());
         filled += static_cast<std::size_t>(logits.elements());
     });
+    const auto bad = std::ranges::find_if(all, [](float logit) { return !std::isfinite(logit); });
+    if (bad != all.end())
+        fail_non_finite(what,
+                        fmt::format("its logits of image {} of {} are not finite", (bad - all.begin()) / dataset.classes, dataset.name));
     return all;
 }
 

@@ -2,6 +2,7 @@
 // A network on a whole test set: each image exactly once. Throws Stopped at the next batch when a signal was noted (apps/signals.h).
 #include <vector>
 
+#include "apps/checkpoint.h"
 #include "data/feed.h"
 #include "engine/arena.h"
 #include "layers/network.h"
@@ -22,8 +23,16 @@ Evaluation evaluate(Backend& backend, StepArena& arena, Network& network, BatchF
 // The same for a dataset that is seen only once. Throws Error when the network's classes are not the dataset's.
 Evaluation evaluate(Backend& backend, StepArena& arena, Network& network, const Dataset& dataset, std::int64_t batch_size);
 
-// Logits (N, classes) f32 of the images in the dataset's order.
-std::vector<float> evaluate_logits(Backend& backend, StepArena& arena, Network& network, const Dataset& dataset, std::int64_t batch_size);
+// Logits (N, classes) f32 of the images in the dataset's order. Throws Error with ExitCode::non_finite, which calls the network
+// `what`, where one is infinity or NaN.
+std::vector<float> evaluate_logits(Backend& backend, StepArena& arena, Network& network, const Dataset& dataset, std::int64_t batch_size,
+                                   const std::string& what);
+
+// Throws Error with ExitCode::non_finite where the loss is infinity or NaN.
+void require_finite(const Evaluation& evaluation, const Dataset& dataset, const std::string& what);
+
+// Says on standard error where the checkpoint of a network names other data. `what` names the file.
+void warn_of_other_data(const CheckpointInfo& info, const Dataset& dataset, const std::string& what);
 
 void require_same_classes(const Network& network, const Dataset& dataset, const std::string& what);
 

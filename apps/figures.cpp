@@ -20,6 +20,7 @@
 #include "apps/signals.h"
 #include "engine/atomic_file.h"
 #include "engine/error.h"
+#include "engine/shown_text.h"
 
 namespace mlkd {
 namespace {
@@ -34,36 +35,51 @@ void check_logits(const std::string& who, std::span<const float> logits, std::si
                                 logits.size(), expected));
     const auto bad = std::find_if(logits.begin(), logits.end(), [](float x) { return !std::isfinite(x); });
     if (bad != logits.end())
-        throw Error(fmt::format("figures: the logits of {} are not finite at image {}", who, (bad - logits.begin()) / classes));
+        throw Error(fmt::format("figures: the logits of {} are not finite at image {}", who, (bad - logits.begin()) / classes),
+                    ExitCode::non_finite);
+}
+
+void check_label(const std::string& label) {
+    constexpr std::ptrdiff_t longest = 36;  // characters that fit over a panel
+    if (label.empty()) throw UsageError("figures: a student without a label; name it as LABEL=FILE");
+    std::string plain = label;
+    std::ranges::replace(plain, '\\', '/');  // shown() doubles it, but it can be drawn
+    if (shown(plain) != plain)
+        throw UsageError(fmt::format("figures: the label {} cannot be drawn: it must be UTF-8 without control characters", in_quotes(label)));
+    const auto characters = std::ranges::count_if(label, [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; });
+    if (characters > longest)
+        throw UsageError(fmt::format("figures: the label {} has {} characters; at most {} fit", in_quotes(label), characters, longest));
+}
+
+void check_folder(const std::string& folder) {
+    if (folder.empty()) throw UsageError("figures: the folder's name is empty; name one with --out");
+    const auto fail = [&](const std::string& reason) {
+        throw Error(fmt::format("{}: cannot create the folder of the figures: {}", folder, reason));
+    };
+    // The nearest folder that is there already.
+    fs::path there = folder;
+    std::error_code code;
+    while (fs::status(there, code).type() == fs::file_type::not_found) there = there.has_parent_path() ? there.parent_path() : ".";
+    if (code) fail(code.message());
+    if (!fs::is_directory(there, code)) fail(there == fs::path(folder) ? "it is a file" : "Not a directory");
+    try {
+        require_writable((there / "figures.json").string());
+    } catch (const Error& error) {
+        fail(error.what());
+    }
 }
 
 void check_input(std::span<const float> teacher, std::int64_t classes, const std::vector<StudentLogits>& students,
                  const FigureOptions& options) {
-    if (!(options.temperature > 0) || !std::isfinite(options.temperature))
-        throw UsageError(fmt::format("figures: temperature {} is not greater than 0", options.temperature));
-    if (options.batch < 1) throw UsageError(fmt::format("figures: a batch of {} images", options.batch));
-    if (students.empty()) throw UsageError("figures: no student; name at least one as LABEL=FILE");
+    std::vector<std::string> labels;
+    for (const StudentLogits& student : students) labels.push_back(student.label);
+    check_figures(labels, options);
     if (classes < 2 || teacher.empty() || static_cast<std::int64_t>(teacher.size()) % classes != 0)
         throw Error(fmt::format("figures: {} logits of the teacher are no whole rows of {} classes", teacher.size(), classes));
+    if (static_cast<std::int64_t>(teacher.size()) < 2 * classes)
+        throw Error("figures: one image has no correlation with others; use a test set of at least 2");
     check_logits("the teacher", teacher, teacher.size(), classes);
-    std::set<std::string> labels;
-    for (const StudentLogits& student : students) {
-        check_logits("student \"" + student.label + "\"", student.logits, teacher.size(), classes);
-        if (student.label.empty()) throw UsageError("figures: a student without a label; name it as LABEL=FILE");
-        if (!labels.insert(student.label).second) throw UsageError("figures: two students are labelled \"" + student.label + "\"");
-    }
-}
-
-// One line of valid UTF-8 that fits over a panel.
-std::string shown(const std::string& label) {
-    // The serialiser replaces what is no UTF-8; its quotes and escapes come off again by parsing.
-    std::string out = nlohmann::json::parse(nlohmann::json(label).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
-    for (char& c : out)
-        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
-    if (out.size() <= 36) return out;
-    std::size_t end = 33;
-    while (end > 0 && (static_cast<unsigned char>(out[end]) & 0xc0) == 0x80) --end;  // not within a character
-    return out.substr(0, end) + "...";
+    for (const StudentLogits& student : students) check_logits("student \"" + student.label + "\"", student.logits, teacher.size(), classes);
 }
 
 // Parts of file names, one for each label: those of the teacher (NAME_teacher.npy) and of all students (NAME_part.npy and
@@ -76,7 +92,7 @@ std::vector<std::string> name_parts(const std::vector<StudentLogits>& students) 
         return text;
     };
     for (const StudentLogits& student : students) {
-        const std::string base = file_name_of(shown(student.label));
+        const std::string base = file_name_of(student.label);
         std::string part = base;
         for (int number = 2; taken.contains(small(part)) || taken.contains(small(part) + "_distance"); ++number)
             part = fmt::format("{}_{}", base, number);
@@ -162,7 +178,7 @@ private:
             write_matrix(fmt::format("{}_{}.npy", kind.name, parts_[i]), student);
             write_matrix(file, difference);
             figure.largest = std::max(figure.largest, distance.batch_max);
-            figure.panels.push_back({shown(students_[i].label), file, distance.batch_mean});
+            figure.panels.push_back({students_[i].label, file, distance.batch_mean});
         }
         // A scale needs an extent, even where students equal the teacher.
         if (!(figure.largest > 0)) figure.largest = 1e-12;
@@ -188,7 +204,7 @@ private:
                                         {"input_correlation", numbers(student.input)},
                                         {"category_correlation", numbers(student.category)}});
         }
-        write_file_atomically(path("figures.json"), root.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+        write_file_atomically(path("figures.json"), root.dump(2) + "\n");
         report_.files.push_back("figures.json");
     }
 
@@ -202,7 +218,7 @@ private:
         try {
             if (run_gnuplot(options_.gnuplot, options_.folder, script, suffix) == Drawn::no_gnuplot) {
                 report_.advice = fmt::format("{} is not installed; to draw the figures later: cd {} && gnuplot figure*.gp",
-                                             options_.gnuplot, options_.folder);
+                                             options_.gnuplot, shown(options_.folder));
                 return;
             }
         } catch (...) {
@@ -230,6 +246,19 @@ private:
 
 }  // namespace
 
+void check_figures(const std::vector<std::string>& labels, const FigureOptions& options) {
+    if (!(options.temperature > 0) || !std::isfinite(options.temperature))
+        throw UsageError(fmt::format("figures: temperature {} is not greater than 0", options.temperature));
+    if (options.batch < 1) throw UsageError(fmt::format("figures: a batch of {} images", options.batch));
+    if (labels.empty()) throw UsageError("figures: no student; name at least one as LABEL=FILE");
+    std::set<std::string> taken;
+    for (const std::string& label : labels) {
+        check_label(label);
+        if (!taken.insert(label).second) throw UsageError("figures: two students are labelled \"" + label + "\"");
+    }
+    check_folder(options.folder);
+}
+
 FigureReport write_figures(std::span<const float> teacher, std::int64_t classes, const std::vector<StudentLogits>& students,
                            const FigureOptions& options) {
     check_input(teacher, classes, students, options);
@@ -248,10 +277,10 @@ bool is_figure_file(const std::string& name) {
 
 std::string figure_table(const FigureReport& report) {
     std::size_t width = 7;
-    for (const StudentDistance& student : report.students) width = std::max(width, shown(student.label).size());
+    for (const StudentDistance& student : report.students) width = std::max(width, student.label.size());
     std::string out = fmt::format("{:<{}}  input correlation  category correlation\n", "student", width);
     for (const StudentDistance& student : report.students)
-        out += fmt::format("{:<{}}  {:>17.4e}  {:>20.4e}\n", shown(student.label), width, student.input.mean, student.category.mean);
+        out += fmt::format("{:<{}}  {:>17.4e}  {:>20.4e}\n", student.label, width, student.input.mean, student.category.mean);
     return out;
 }
 

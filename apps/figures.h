@@ -38,10 +38,14 @@ struct FigureReport {
     std::string advice;  // how to draw, where gnuplot is missing
 };
 
+// What is known before a network runs. Throws UsageError for options and labels without sense (a label is one line of at most 36
+// printable characters, its own), Error for a folder that cannot be made or written into. Makes nothing.
+void check_figures(const std::vector<std::string>& labels, const FigureOptions& options);
+
 // teacher (N, C): logits of the whole test set in order. Writes figure1_input_correlation and figure2_category_correlation
 // (.gp, .png, .svg), the matrices of teacher, students and distances (.npy) and figures.json. Everything but the drawings is
-// written first. Throws UsageError for options and labels without sense, Error where logits do not fit or are not finite, a
-// file cannot be written, or gnuplot fails; no gnuplot is no failure.
+// written first. Throws as check_figures() does, and Error where logits do not fit or are not finite, for fewer than two images or
+// classes, where a file cannot be written, or gnuplot fails; no gnuplot is no failure.
 FigureReport write_figures(std::span<const float> teacher, std::int64_t classes, const std::vector<StudentLogits>& students,
                            const FigureOptions& options);
 

@@ -12,6 +12,7 @@
 #include <cstring>
 #include <ctime>
 
+#include "apps/output.h"
 #include "engine/error.h"
 
 namespace mlkd {
@@ -56,7 +57,7 @@ bool FolderLock::acquire() {
         const int reason = errno;
         const std::string other = holder(descriptor_);
         if (reason != EWOULDBLOCK) {
-            fmt::print(stderr, "{}: cannot be locked ({}): nothing keeps a second run out of this folder\n", path_, std::strerror(reason));
+            print_error(fmt::format("{}: cannot be locked ({}): nothing keeps a second run out of this folder", path_, std::strerror(reason)));
             return true;
         }
         close(descriptor_);

@@ -9,7 +9,9 @@
 
 #include <array>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
+#include <sstream>
 
 #include "apps/signals.h"
 #include "engine/error.h"
@@ -57,6 +59,15 @@ std::string last_line(const std::string& text) {
 }
 
 }  // namespace
+
+bool is_installed(const std::string& program) {
+    if (program.find('/') != std::string::npos) return ::access(program.c_str(), X_OK) == 0;
+    const char* const path = std::getenv("PATH");
+    std::istringstream folders(path == nullptr ? "/bin:/usr/bin" : path);
+    for (std::string folder; std::getline(folders, folder, ':');)
+        if (::access(((folder.empty() ? "." : folder) + "/" + program).c_str(), X_OK) == 0) return true;
+    return false;
+}
 
 Drawn run_gnuplot(const std::string& program, const std::string& folder, const std::string& script, const std::string& suffix) {
     int ends[2];

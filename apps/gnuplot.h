@@ -4,6 +4,9 @@
 
 namespace mlkd {
 
+// Whether `program` is found, by PATH where it is no path itself.
+bool is_installed(const std::string& program);
+
 enum class Drawn { yes, no_gnuplot };
 
 // Runs `program` (found by PATH) on the script in its folder, without start-up files, and with the variable `suffix` set,

@@ -1,33 +1,36 @@
 // mlkd: trains CIFAR networks and distils them. One line and an exit code for whatever goes wrong.
 #include <fmt/format.h>
 
-#include <cstdio>
 #include <new>
+#include <sstream>
 #include <string>
 #include <vector>
 
 #include "apps/commands/commands.h"
+#include "apps/commands/usage.h"
+#include "apps/output.h"
 #include "apps/report.h"
-#include "engine/nearest.h"
 
 namespace {
 
 int report_failure(const std::string& message, mlkd::ExitCode code) {
-    std::fflush(stdout);
-    fmt::print(stderr, "mlkd: {}\n", message);
+    mlkd::print_error(message);
     return static_cast<int>(code);
 }
 
-std::string unknown_command(const CLI::App& app, const std::string& command) {
-    std::vector<std::string> known;
-    for (const CLI::App* subcommand : app.get_subcommands([](const CLI::App*) { return true; })) known.push_back(subcommand->get_name());
-    return fmt::format("unknown command '{}'; did you mean '{}'? (see mlkd --help)", command, mlkd::nearest(command, known));
+// CLI11's answer to --help and --version.
+mlkd::ExitCode print_answer(const CLI::App& app, const CLI::ParseError& error) {
+    std::ostringstream text;
+    app.exit(error, text, text);
+    mlkd::print_text(text.str());
+    return mlkd::ExitCode::done;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
     using mlkd::ExitCode;
+    mlkd::open_standard_streams();
     if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma"))
         return report_failure("this binary needs a processor with AVX2 and FMA; configure with -DMLKD_MARCH=x86-64 for older ones",
                               ExitCode::runtime_error);
@@ -42,13 +45,15 @@ int main(int argc, char** argv) {
     mlkd::add_bench_command(app, exit_code);
     mlkd::add_models_command(app, exit_code);
     mlkd::add_doctor_command(app, exit_code);
+    mlkd::check_values(app);
+    std::vector<std::string> arguments;
     try {
-        app.parse(argc, argv);
-        return static_cast<int>(exit_code);
+        arguments = mlkd::plain_arguments(argc, argv);
+        app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));  // CLI11 takes them from the back
+        return static_cast<int>(mlkd::finish_output(exit_code));
     } catch (const CLI::ParseError& error) {
-        if (error.get_exit_code() == 0) return app.exit(error);  // help or version
-        if (argc > 1 && argv[1][0] != '-' && app.get_subcommands().empty()) return report_failure(unknown_command(app, argv[1]), ExitCode::usage);
-        return report_failure(fmt::format("{} (see mlkd --help)", error.what()), ExitCode::usage);
+        if (error.get_exit_code() == 0) return static_cast<int>(mlkd::finish_output(print_answer(app, error)));
+        return report_failure(mlkd::usage_message(app, error, arguments), ExitCode::usage);
     } catch (const mlkd::Error& error) {
         return report_failure(error.what(), error.code());
     } catch (const std::bad_alloc&) {

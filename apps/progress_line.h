@@ -1,5 +1,6 @@
 #pragma once
-// One line on a terminal that is written over as training goes on; nothing where standard output is no terminal.
+// One line on a terminal that is written over as training goes on; nothing where standard output is no terminal or TERM=dumb.
+#include <cstddef>
 #include <string>
 
 namespace mlkd {
@@ -16,7 +17,7 @@ public:
 
 private:
     bool visible_;
-    bool shown_ = false;
+    std::size_t shown_ = 0;  // columns on the screen
 };
 
 // "1:02:03" or "02:03" of seconds.

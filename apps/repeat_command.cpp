@@ -10,7 +10,7 @@ std::string shell_word(const std::string& text) {
     const char* const plain = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-./:=+,@%";
     if (!text.empty() && text.find_first_not_of(plain) == std::string::npos) return text;
     std::string quoted = "'";
-    for (const char c : text) quoted += c == '\'' ? "'\\''" : std::string(1, c);
+    for (const char c : text) quoted += c == '\'' ? "'\"'\"'" : std::string(1, c);  // without a backslash, which shown() would double
     return quoted + "'";
 }
 

@@ -11,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "apps/output.h"
 #include "engine/libraries.h"
 
 namespace mlkd {
@@ -29,11 +30,11 @@ std::string compiler() {
 std::string program_version() { return "mlkd 0.1.0"; }
 
 void print_environment(const Backend& backend) {
-    fmt::print("{} on {}: {}\n", program_version(), name_of(backend.stream().device), backend.description());
+    print("{} on {}: {}\n", program_version(), name_of(backend.stream().device), backend.description());
 }
 
 void print_doctor() {
-    const auto line = [](const char* what, const std::string& text) { fmt::print("{:<14} {}\n", what, text); };
+    const auto line = [](const char* what, const std::string& text) { print("{:<14} {}\n", what, text); };
     line("program", program_version());
     line("compiler", fmt::format("{} ({}, C++ {})", compiler(), compiled_for(), __cplusplus / 100 % 100));
     std::vector<Library> vendor = libraries();

@@ -7,6 +7,7 @@
 
 #include "apps/device.h"
 #include "apps/epoch_report.h"
+#include "apps/output.h"
 #include "apps/repeat_command.h"
 #include "apps/report.h"
 #include "apps/resume_check.h"
@@ -14,6 +15,7 @@
 #include "data/load.h"
 #include "engine/error.h"
 #include "engine/safetensors.h"
+#include "engine/shown_text.h"
 
 namespace mlkd {
 namespace {
@@ -44,9 +46,17 @@ std::vector<std::string> inputs(const Config& config, const TrainOptions& option
 
 Dataset load_checked(const Config& config, Split split) {
     Dataset dataset = load_dataset(config.dataset.path, split);
-    if (config.dataset.type != "auto" && config.dataset.type != dataset.name)
+    const bool any_idx = config.dataset.type == "idx" && is_idx(dataset.name);
+    if (config.dataset.type != "auto" && config.dataset.type != dataset.name && !any_idx)
         throw Error(fmt::format("{}: holds {}, but dataset.type asks for {}", config.dataset.path, dataset.name, config.dataset.type));
     return dataset;
+}
+
+// nullptr where none is asked for.
+std::unique_ptr<Network> load_teacher(Backend& backend, const Config& config, CheckpointInfo& info) {
+    if (config.distiller.type == Method::none) return nullptr;
+    return load_network(backend, config.distiller.teacher_checkpoint, config.distiller.teacher, Role::frozen, network_type(config.precision),
+                        &info);
 }
 
 std::unique_ptr<Backend> make_run_backend(const Config& config, const RunFolder& folder) {
@@ -66,22 +76,30 @@ Trainer::Trainer(Config config, const TrainOptions& options)
     : config_(checked(std::move(config))),
       folder_(output_folder(config_), options.resume, options.overwrite, inputs(config_, options)),
       backend_(make_run_backend(config_, folder_)),
+      teacher_(load_teacher(*backend_, config_, teacher_info_)),
       train_data_(load_checked(config_, Split::train)),
       test_data_(load_checked(config_, Split::test)),
       arena_(*backend_),
       memory_(*backend_),
       meter_(*backend_, memory_) {
+    if (config_.dataset.train_images > train_data_.size())
+        print("note      dataset.train_images {}: no effect, {} has {}\n", config_.dataset.train_images, train_data_.name,
+                   train_data_.size());
     if (config_.dataset.train_images > 0) train_data_.keep_first(config_.dataset.train_images);
+    data_crc_ = fmt::format("{:08x}", content_crc(train_data_));
+    if (train_data_.size() == 1)
+        print(
+            "note      one training image: batch norm takes its statistics over that image alone, and nothing can be learnt of others\n");
     print_environment(*backend_);
-    fmt::print("data      {}: {} training and {} test images, {} classes\n", train_data_.name, train_data_.size(), test_data_.size(),
-               train_data_.classes);
+    print("data      {}: {} training and {} test images, {} classes\n", train_data_.name, train_data_.size(), test_data_.size(),
+          train_data_.classes);
     const DistillationConfig losses = distillation_config(config_);
     student_ = make_network(*backend_, config_.distiller.student, static_cast<int>(train_data_.classes), Role::trained,
                             network_type(config_.precision));
     student_->parameters().initialise(config_.solver.seed);
-    fmt::print("{} {}: {} parameters, {:.1f} MFLOP an image forward\n", losses.method == Method::none ? "network  " : "student  ",
-               student_->name(), student_->parameters().trainable_elements(), student_->flop_per_image() / 1e6);
-    if (losses.method != Method::none) load_teacher();
+    print("{} {}: {} parameters, {:.1f} MFLOP an image forward\n", losses.method == Method::none ? "network  " : "student  ",
+          student_->name(), student_->parameters().trainable_elements(), student_->flop_per_image() / 1e6);
+    if (teacher_) check_teacher();
     step_.emplace(*backend_, arena_, *student_, teacher_.get(), losses,
                   SgdSettings{static_cast<float>(config_.solver.momentum), static_cast<float>(config_.solver.weight_decay)});
     const std::int64_t batch = config_.solver.batch_size;
@@ -102,21 +120,21 @@ Trainer::Trainer(Config config, const TrainOptions& options)
     folder_.save_config(to_json(config_));
 }
 
-void Trainer::load_teacher() {
-    const std::string& path = config_.distiller.teacher_checkpoint;
-    teacher_ = load_network(*backend_, path, config_.distiller.teacher, Role::frozen, network_type(config_.precision));
-    require_same_classes(*teacher_, train_data_, fmt::format("teacher {}", path));
+void Trainer::check_teacher() {
+    const std::string what = "teacher " + config_.distiller.teacher_checkpoint;
+    require_same_classes(*teacher_, train_data_, what);
+    warn_of_other_data(teacher_info_, train_data_, what);
     teacher_digest_ = weights_digest(*teacher_);
     teacher_->fold();
     const Evaluation accuracy = evaluate(*backend_, arena_, *teacher_, test_data_, config_.dataset.test.batch_size);
-    fmt::print("teacher   {}: {} parameters, {:.1f} MFLOP an image, top-1 {:.2f} top-5 {:.2f} on the {} test images\n", teacher_->name(),
-               teacher_->parameters().trainable_elements(), teacher_->flop_per_image() / 1e6, accuracy.top1, accuracy.top5,
-               accuracy.images);
+    require_finite(accuracy, test_data_, what);
+    print("teacher   {}: {} parameters, {:.1f} MFLOP an image, top-1 {:.2f} top-5 {:.2f} on the {} test images\n", teacher_->name(),
+          teacher_->parameters().trainable_elements(), teacher_->flop_per_image() / 1e6, accuracy.top1, accuracy.top5, accuracy.images);
 }
 
 void Trainer::resume() {
     if (!folder_.has_checkpoint()) {
-        fmt::print("resume    nothing saved in {} yet: starting at epoch 1\n", folder_.path());
+        print("resume    nothing saved in {} yet: starting at epoch 1\n", shown(folder_.path()));
         folder_.keep_metrics_up_to(0);
         return;
     }
@@ -130,15 +148,15 @@ void Trainer::resume() {
     // From now on config.json is this configuration, which such a checkpoint may need to be told from.
     if (saved.settings.empty()) save_progress();
     if (progress_.epoch > config_.solver.epochs)
-        fmt::print("resume    all {} epochs are done\n", config_.solver.epochs);
+        print("resume    all {} epochs are done\n", config_.solver.epochs);
     else
-        fmt::print("resume    at epoch {}, after {} of its batches\n", progress_.epoch, progress_.next_batch);
+        print("resume    at epoch {}, after {} of its batches\n", progress_.epoch, progress_.next_batch);
 }
 
 void Trainer::check_same_run(const CheckpointInfo& saved, const Progress& progress) const {
     const CheckpointInfo now = info(0);
     // The configuration does not say where the data lie: they may have been moved, not exchanged.
-    if (saved.dataset != now.dataset || saved.train_images != now.train_images || saved.classes != now.classes)
+    if (!same_data(saved, now))
         throw UsageError(fmt::format("{}: was trained on other data ({}, {} images, {} classes) than {}; name those, or start anew",
                                      folder_.last(), saved.dataset, saved.train_images, saved.classes, config_.dataset.path));
     const Config before = config_of_run(saved, folder_.last(), folder_.file("config.json"), config_);
@@ -152,33 +170,41 @@ void Trainer::check_same_run(const CheckpointInfo& saved, const Progress& progre
     if (!saved.settings.empty() && saved.teacher != now.teacher)
         throw UsageError(fmt::format("{}: learned from another teacher than {}; name that one's weights, or start anew", folder_.last(),
                                      config_.distiller.teacher_checkpoint));
-    for (const SettingChange& change : changes) fmt::print("resume    {}\n", change.text());
+    for (const SettingChange& change : changes) print("resume    {}\n", shown(change.text()));
     for (const std::string& warning : resume_warnings(saved, now, before, config_, backend_->stream().device))
-        fmt::print("resume    warning: {}: it goes on, but not as it would have\n", warning);
+        print("resume    warning: {}: it goes on, but not as it would have\n", shown(warning));
 }
 
 CheckpointInfo Trainer::info(std::int64_t finished_epochs) const {
-    return {student_->name(),     student_->classes(), train_data_.name,    train_data_.size(),
-            config_hash(config_), finished_epochs,     progress_.last_top1, backend_->threads(),
-            resolved_precision(config_.precision, *backend_), numeric_settings(config_).dump(), teacher_digest_};
+    return {.model = student_->name(),
+            .classes = student_->classes(),
+            .dataset = train_data_.name,
+            .train_images = train_data_.size(),
+            .dataset_crc = data_crc_,
+            .config_hash = config_hash(config_),
+            .epoch = finished_epochs,
+            .top1 = progress_.last_top1,
+            .threads = backend_->threads(),
+            .precision = resolved_precision(config_.precision, *backend_),
+            .settings = numeric_settings(config_).dump(),
+            .teacher = teacher_digest_};
 }
 
 ExitCode Trainer::run() {
     const SignalWatch watch(OnSignal::note);
-    fmt::print("run       {} epochs of {} batches of {} in {}, output in {}\n", config_.solver.epochs, train_feed_->batches(),
-               config_.solver.batch_size, resolved_precision(config_.precision, *backend_), folder_.path());
-    std::fflush(stdout);
+    print("run       {} epochs of {} batches of {} in {}, output in {}\n", config_.solver.epochs, train_feed_->batches(),
+               config_.solver.batch_size, resolved_precision(config_.precision, *backend_), shown(folder_.path()));
     try {
         while (progress_.epoch <= config_.solver.epochs) {
             train_epoch();
             finish_epoch();
         }
     } catch (const Stopped&) {
-        fmt::print("stopped by a signal at epoch {}, batch {}: saved in {}; continue with --resume\n", progress_.epoch,
-                   progress_.next_batch, folder_.last());
+        print("stopped by a signal at epoch {}, batch {}: saved in {}; continue with --resume\n", progress_.epoch, progress_.next_batch,
+              shown(folder_.last()));
     }
     print_summary();
-    if (progress_.epoch > config_.solver.epochs) fmt::print("repeat    {}\n", repeat_command(config_, *backend_, folder_.path()));
+    if (progress_.epoch > config_.solver.epochs) print("repeat    {}\n", shown(repeat_command(config_, *backend_, folder_.path())));
     // A signal counts while the last epoch's files are written, too: whoever sent it wants no further command of a script to run.
     return noted_signal() == 0 ? ExitCode::done : exit_code_after(noted_signal());
 }
@@ -246,8 +272,7 @@ void Trainer::finish_epoch() {
     save_weights(folder_.student_last(), *student_, described);
     save_checkpoint(folder_.last(), *student_, described, progress_);
 
-    fmt::print("{}\n", epoch_line(train, test, better));
-    std::fflush(stdout);
+    print("{}\n", epoch_line(train, test, better));
 }
 
 EpochTraining Trainer::training() {
@@ -296,14 +321,12 @@ void Trainer::show_graph(std::int64_t size) {
     if (graph_shown_ || recording == nullptr) return;
     graph_shown_ = true;
     line_.clear();
-    fmt::print("graph     a step of {} is one launch of {} kernels and {} memory operations\n", size, recording->kernels(), recording->others());
-    std::fflush(stdout);
+    print("graph     a step of {} is one launch of {} kernels and {} memory operations\n", size, recording->kernels(), recording->others());
 }
 
 void Trainer::print_summary() const {
     if (progress_.best_epoch == 0) return;
-    fmt::print("Best accuracy: {:.2f} (epoch {}), last {:.2f}\n", progress_.best_top1, progress_.best_epoch, progress_.last_top1);
-    std::fflush(stdout);
+    print("Best accuracy: {:.2f} (epoch {}), last {:.2f}\n", progress_.best_top1, progress_.best_epoch, progress_.last_top1);
 }
 
 }  // namespace mlkd

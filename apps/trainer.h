@@ -31,7 +31,7 @@ public:
     ExitCode run();
 
 private:
-    void load_teacher();
+    void check_teacher();
     void resume();
     // Throws UsageError where the checkpoint `saved` is not one of this run; says what has changed.
     void check_same_run(const CheckpointInfo& saved, const Progress& progress) const;
@@ -52,10 +52,13 @@ private:
     Config config_;
     RunFolder folder_;
     std::unique_ptr<Backend> backend_;
+    CheckpointInfo teacher_info_;
+    std::unique_ptr<Network> teacher_;
     Dataset train_data_, test_data_;
+    std::string data_crc_;  // of the training images
     StepArena arena_;
     PersistentArena memory_;
-    std::unique_ptr<Network> student_, teacher_;
+    std::unique_ptr<Network> student_;
     std::string teacher_digest_;
     std::unique_ptr<BatchFeed> train_feed_, test_feed_;
     std::optional<TrainingStep> step_;

@@ -22,7 +22,11 @@ struct Dataset {
     void keep_first(std::int64_t count);  // images; no effect where there are no more
 };
 
+// CRC-32 of labels and images in their order: what the set is, wherever it lies and whatever it is called.
+std::uint32_t content_crc(const Dataset& dataset);
+
 // (3, 256): entry [c][v] = (v / 255 - mean[c]) / deviation[c], what a byte v of channel c becomes as a network's input.
+// Throws Error with ExitCode::non_finite where an entry is not finite.
 std::vector<float> normalisation_table(const Dataset& dataset);
 
 }  // namespace mlkd

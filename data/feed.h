@@ -33,6 +33,6 @@ public:
 
 // images_type: f32 or bf16. The dataset must outlive the feed. Throws UsageError for options without sense, and Error where a
 // label is not one of the dataset's classes or the memory is not there.
-std::unique_ptr<BatchFeed> make_feed(Backend& backend, const Dataset& dataset, const LoaderOptions& options, DType images_type);
+std::unique_ptr<BatchFeed> make_feed(Backend& backend, const Dataset& dataset, LoaderOptions options, DType images_type);
 
 }  // namespace mlkd

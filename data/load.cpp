@@ -18,27 +18,51 @@ namespace fs = std::filesystem;
 
 using LoadFunction = Dataset (*)(const std::string& folder, Split split);
 
-// The format of the files that a folder holds, by their names; nullptr for none.
-LoadFunction format_of(const fs::path& folder) {
-    const auto holds = [&](const char* file) {
-        std::error_code ignored;
-        return fs::exists(folder / file, ignored);
-    };
-    if (holds("train.bin") || holds("test.bin")) return load_cifar100;
-    if (holds("data_batch_1.bin") || holds("test_batch.bin")) return load_cifar10;
-    for (const char* file : {"train-images-idx3-ubyte", "t10k-images-idx3-ubyte"})
-        if (holds(file) || holds((std::string(file) + ".gz").c_str())) return load_idx;
-    return nullptr;
+struct Format {
+    const char* name;
+    LoadFunction load;
+    std::vector<const char*> files;  // one of them is enough
+};
+const std::vector<Format>& formats() {
+    static const std::vector<Format> all = {
+        {"CIFAR-100", load_cifar100, {"train.bin", "test.bin"}},
+        {"CIFAR-10", load_cifar10, {"data_batch_1.bin", "test_batch.bin"}},
+        {"IDX",
+         load_idx,
+         {"train-images-idx3-ubyte", "t10k-images-idx3-ubyte", "train-images-idx3-ubyte.gz", "t10k-images-idx3-ubyte.gz",
+          "train-images.idx3-ubyte", "t10k-images.idx3-ubyte", "train-images.idx3-ubyte.gz", "t10k-images.idx3-ubyte.gz"}}};
+    return all;
 }
 
-std::vector<fs::path> subfolders(const std::string& folder) {
-    std::vector<fs::path> found;
-    std::error_code code;
-    for (fs::directory_iterator entry(folder, code), end; !code && entry != end; entry.increment(code)) {
+// The format of the files that a folder holds, by their names; nullptr for none. Throws where there are two.
+const Format* format_of(const fs::path& folder) {
+    const Format* found = nullptr;
+    for (const Format& format : formats()) {
         std::error_code ignored;
-        if (entry->is_directory(ignored)) found.push_back(entry->path());
+        if (std::none_of(format.files.begin(), format.files.end(), [&](const char* file) { return fs::exists(folder / file, ignored); }))
+            continue;
+        if (found != nullptr)
+            throw Error(fmt::format("data: folder {} holds files of {} and of {}; put each into a folder of its own", folder.string(),
+                                    found->name, format.name));
+        found = &format;
     }
-    if (code) throw Error(fmt::format("data: folder {} cannot be listed ({}); check its permissions", folder, code.message()));
+    return found;
+}
+
+constexpr int deepest_level = 2;  // torchvision keeps FashionMNIST/raw in its root
+
+// The folders inside folders. One that cannot be listed is an error only where it `matters`.
+std::vector<fs::path> subfolders(const std::vector<fs::path>& folders, bool matters) {
+    std::vector<fs::path> found;
+    for (const fs::path& folder : folders) {
+        std::error_code code;
+        for (fs::directory_iterator entry(folder, code), end; !code && entry != end; entry.increment(code)) {
+            std::error_code ignored;
+            if (entry->is_directory(ignored)) found.push_back(entry->path());
+        }
+        if (code && matters)
+            throw Error(fmt::format("data: folder {} cannot be listed ({}); check its permissions", folder.string(), code.message()));
+    }
     std::sort(found.begin(), found.end());
     return found;
 }
@@ -51,18 +75,21 @@ Dataset load_folder(const std::string& folder, Split split) {
     if (status.type() != fs::file_type::directory)
         throw Error(fmt::format("data: {} is not a folder{}; name the folder that holds the data files", folder,
                                 code ? " that can be read (" + code.message() + ")" : std::string()));
-    if (const LoadFunction load = format_of(folder)) return load(folder, split);
-
-    std::vector<fs::path> candidates;
     bool python_version = fs::exists(fs::path(folder) / "meta", code);
-    for (const fs::path& inner : subfolders(folder)) {
-        if (format_of(inner) != nullptr) candidates.push_back(inner);
-        python_version = python_version || inner.filename() == "cifar-100-python";
+    std::vector<fs::path> level{folder};
+    for (int depth = 0; depth <= deepest_level; ++depth) {
+        std::vector<fs::path> candidates;
+        for (const fs::path& inner : level) {
+            if (format_of(inner) != nullptr) candidates.push_back(inner);
+            python_version = python_version || inner.filename() == "cifar-100-python";
+        }
+        if (candidates.size() == 1) return format_of(candidates[0])->load(candidates[0].string(), split);
+        if (candidates.size() > 1)
+            throw Error(fmt::format("data: folder {} holds several data sets ({}, {}{}); name one of them", folder,
+                                    candidates[0].lexically_relative(folder).string(), candidates[1].lexically_relative(folder).string(),
+                                    candidates.size() > 2 ? ", …" : ""));
+        level = depth < deepest_level ? subfolders(level, depth == 0) : std::vector<fs::path>{};
     }
-    if (candidates.size() == 1) return format_of(candidates[0])(candidates[0].string(), split);
-    if (candidates.size() > 1)
-        throw Error(fmt::format("data: folder {} holds several data sets ({}, {}{}); name one of them", folder,
-                                candidates[0].filename().string(), candidates[1].filename().string(), candidates.size() > 2 ? ", …" : ""));
     if (python_version)
         throw Error(fmt::format("data: folder {} holds the Python version of CIFAR, which is not read; "
                                 "fetch the binary version (scripts/get_cifar100.sh)", folder));

@@ -11,6 +11,7 @@
 
 #include "data/image.h"
 #include "data/views.h"
+#include "engine/available_memory.h"
 #include "engine/error.h"
 #include "engine/philox.h"
 
@@ -66,8 +67,9 @@ Loader::Loader(const Dataset& dataset, const LoaderOptions& options) : dataset_(
     check_options(dataset, options);
     options_.batch_size = std::min(options.batch_size, std::max<std::int64_t>(dataset.size(), 1));
     normalisation_ = normalisation_table(dataset);
-    for (int s = 0; s < options.workers + 2; ++s)
-        slots_.push_back(std::make_unique<Slot>(options.views * options_.batch_size * image_bytes));
+    const int slots = options.workers + 2;
+    require_memory(static_cast<std::uint64_t>(slots * options.views * options_.batch_size * image_bytes) * sizeof(float));
+    for (int s = 0; s < slots; ++s) slots_.push_back(std::make_unique<Slot>(options.views * options_.batch_size * image_bytes));
 }
 
 Loader::~Loader() { stop(); }

@@ -1,5 +1,6 @@
 #include "data/image.h"
 #include "data/load.h"
+#include "engine/available_memory.h"
 #include "engine/error.h"
 #include "engine/philox.h"
 
@@ -24,6 +25,7 @@ Dataset make_synthetic(std::int64_t images, std::int64_t classes, Split split) {
         for (int i = 0; i < grid * grid * image_channels; ++i)
             colours[static_cast<std::size_t>(c * grid * grid * image_channels + i)] = 68 + static_cast<int>(random.below(120));
     }
+    require_memory(static_cast<std::uint64_t>(images) * image_bytes);
     dataset.images.resize(static_cast<std::size_t>(images) * image_bytes);
     for (std::int64_t n = 0; n < images; ++n) {
         const std::int64_t label = n % classes;

@@ -59,6 +59,13 @@ private:
     bool renamed_ = false;
 };
 
+// A rename would replace a device (/dev/null) by a plain file.
+void require_replaceable(const std::string& path) {
+    struct stat status {};
+    if (::stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode))
+        throw Error(path + ": cannot write: " + (S_ISDIR(status.st_mode) ? "it is a folder" : "it is not a regular file"));
+}
+
 // Makes the rename itself survive a power cut. File systems that cannot flush a folder say EINVAL: nothing to do there.
 void flush_folder(const std::string& path) {
     const int descriptor = ::open(folder_of(path).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -82,10 +89,7 @@ void FileSink::write(std::span<const std::byte> bytes) {
 }
 
 void write_file_atomically(const std::string& path, const std::function<void(FileSink&)>& writer) {
-    // A rename would replace a device (/dev/null) by a plain file.
-    struct stat status {};
-    if (::stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode))
-        throw Error(path + ": cannot write: " + (S_ISDIR(status.st_mode) ? "it is a folder" : "it is not a regular file"));
+    require_replaceable(path);
     TemporaryFile file(path);
     FileSink sink(file.descriptor(), path);
     writer(sink);
@@ -102,6 +106,11 @@ std::string name_behind_temporary(const std::string& name) {
     if (mark == std::string::npos) return {};
     const std::string number = name.substr(mark + std::strlen(temporary_mark));
     return number.empty() || number.find_first_not_of("0123456789") != std::string::npos ? std::string() : name.substr(0, mark);
+}
+
+void require_writable(const std::string& path) {
+    require_replaceable(path);
+    const TemporaryFile probe(path);
 }
 
 }  // namespace mlkd

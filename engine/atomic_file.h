@@ -30,4 +30,7 @@ void write_file_atomically(const std::string& path, std::string_view text);
 // other name.
 std::string name_behind_temporary(const std::string& name);
 
+// Throws now what write_file_atomically() would throw at its beginning: for results that take long to compute. Leaves no file.
+void require_writable(const std::string& path);
+
 }  // namespace mlkd

@@ -25,11 +25,10 @@ public:
     explicit UsageError(const std::string& message) : Error(message, ExitCode::usage) {}
 };
 
-// Broken promise inside the program: names the expression and its place.
-[[noreturn]] void fail_check(const char* expression, const char* file, int line, const std::string& message);
+// A broken promise inside the program. Users may see the message, so it holds no source text.
+[[noreturn]] void fail_check(const std::string& message);
 
 }  // namespace mlkd
 
-// A macro, as only a macro knows the text and the place of its argument.
-#define MLKD_CHECK(condition, message) \
-    (static_cast<bool>(condition) ? static_cast<void>(0) : ::mlkd::fail_check(#condition, __FILE__, __LINE__, message))
+// A macro, as a function would make the message also where the condition holds, in every step.
+#define MLKD_CHECK(condition, message) (static_cast<bool>(condition) ? static_cast<void>(0) : ::mlkd::fail_check(message))

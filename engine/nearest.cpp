@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <iterator>
 #include <numeric>
 
 namespace mlkd {
@@ -26,13 +27,28 @@ std::size_t edit_distance(const std::string& a, const std::string& b) {
     return row.back();
 }
 
+std::string digits(const std::string& text) {
+    std::string found;
+    std::copy_if(text.begin(), text.end(), std::back_inserter(found), [](char c) { return c >= '0' && c <= '9'; });
+    return found;
+}
+
 }  // namespace
 
 std::string nearest(const std::string& word, const std::vector<std::string>& known) {
-    const auto best = std::min_element(known.begin(), known.end(), [&](const std::string& a, const std::string& b) {
-        return edit_distance(word, a) < edit_distance(word, b);
-    });
-    return best == known.end() ? std::string() : *best;
+    std::size_t least = std::clamp<std::size_t>((word.size() + 1) / 3, 1, 4) + 1;
+    std::string found;
+    for (const std::string& candidate : known)
+        if (const std::size_t distance = edit_distance(word, candidate); distance < least && digits(word) == digits(candidate)) {
+            least = distance;
+            found = candidate;
+        }
+    return found;
+}
+
+std::string did_you_mean(const std::string& word, const std::vector<std::string>& known, const std::string& quote) {
+    const std::string found = nearest(word, known);
+    return found.empty() ? found : "; did you mean " + quote + found + quote + "?";
 }
 
 }  // namespace mlkd

@@ -16,6 +16,8 @@
 
 #include "engine/atomic_file.h"
 #include "engine/error.h"
+#include "engine/foreign_format.h"
+#include "engine/shown_text.h"
 
 namespace mlkd {
 namespace {
@@ -45,13 +47,6 @@ std::optional<DType> parse_type(const std::string& name) {
     for (const TypeName& type : type_names)
         if (name == type.name) return type.dtype;
     return std::nullopt;
-}
-
-// Names from a damaged file may hold anything: one short line of them goes into a message.
-std::string printable(const std::string& name) {
-    std::string out;
-    for (const char c : name.substr(0, 80)) out += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? '?' : c;
-    return "\"" + out + (name.size() > 80 ? "...\"" : "\"");
 }
 
 // Bytes of a tensor, or nothing where a dimension is negative or the product overflows.
@@ -115,7 +110,7 @@ Json parse_header(const InputFile& file, const std::string& text) {
             keys.back().clear();
         }
         if (event == Json::parse_event_t::key && !keys[static_cast<std::size_t>(depth) - 1].insert(value.get<std::string>()).second)
-            file.fail("damaged header: " + printable(value.get<std::string>()) + " occurs twice");
+            file.fail("damaged header: " + in_quotes(value.get<std::string>()) + " occurs twice");
         return true;
     };
     // The parser takes a zero byte for the end of its input.
@@ -143,7 +138,7 @@ std::int64_t integer(const InputFile& file, const Json& value, const std::string
 }
 
 Entry parse_entry(const InputFile& file, const std::string& name, const Json& value) {
-    const std::string who = "tensor " + printable(name);
+    const std::string who = "tensor " + in_quotes(name);
     if (!value.is_object() || !value.contains("dtype") || !value["dtype"].is_string() || !value.contains("shape") ||
         !value["shape"].is_array() || !value.contains("data_offsets") || !value["data_offsets"].is_array() ||
         value["data_offsets"].size() != 2)
@@ -152,7 +147,7 @@ Entry parse_entry(const InputFile& file, const std::string& name, const Json& va
     entry.name = name;
     const std::string type = value["dtype"].get<std::string>();
     const std::optional<DType> dtype = parse_type(type);
-    if (!dtype) file.fail(who + " has element type " + printable(type) + "; known are F32, F64, BF16, U8, I32, I64");
+    if (!dtype) file.fail(who + " has element type " + in_quotes(type) + "; known are F32, F64, BF16, U8, I32, I64");
     entry.tensor.dtype = *dtype;
     for (const Json& extent : value["shape"]) entry.tensor.shape.push_back(integer(file, extent, "the shape of " + who));
     entry.begin = static_cast<std::uint64_t>(integer(file, value["data_offsets"][0], "data_offsets of " + who));
@@ -169,7 +164,7 @@ std::map<std::string, std::string> parse_metadata(const InputFile& file, const J
     if (!value.is_object()) file.fail("damaged header: __metadata__ is not an object");
     std::map<std::string, std::string> metadata;
     for (const auto& [key, text] : value.items()) {
-        if (!text.is_string()) file.fail("damaged header: metadata " + printable(key) + " is not a string");
+        if (!text.is_string()) file.fail("damaged header: metadata " + in_quotes(key) + " is not a string");
         metadata[key] = text.get<std::string>();
     }
     return metadata;
@@ -182,7 +177,7 @@ void check_layout(const InputFile& file, std::vector<Entry>& entries, std::uint6
     });
     std::uint64_t covered = 0;
     for (const Entry& entry : entries) {
-        const std::string who = "tensor " + printable(entry.name);
+        const std::string who = "tensor " + in_quotes(entry.name);
         if (entry.end > data_bytes)
             file.fail("truncated: " + who + " ends at byte " + std::to_string(entry.end) + " of the data, which has " +
                       std::to_string(data_bytes));
@@ -241,7 +236,12 @@ SafetensorsFile read_safetensors(const std::string& path) {
     if (file.size() < 8) file.fail("truncated: " + std::to_string(file.size()) + " bytes are too few for a safetensors file");
     std::uint64_t header_bytes = 0;
     file.read(&header_bytes, 8, 0);
-    // In this order a file of another format (text, a zip) is told from one that lost its end.
+    std::string start(std::min<std::uint64_t>(file.size(), foreign_format_bytes), '\0');
+    file.read(start.data(), start.size(), 0);
+    // A header's first byte behind its length tells our format even where the length looks like a signature.
+    if (const std::string foreign = start.size() > 8 && start[8] == '{' ? "" : foreign_format(start); !foreign.empty())
+        file.fail(foreign + " (this program reads safetensors)");
+    // In this order a file of an unknown format is told from one that lost its end.
     if (header_bytes > max_header_bytes)
         file.fail("not a safetensors file (header length " + std::to_string(header_bytes) + ", at most " +
                   std::to_string(max_header_bytes) + ")");
@@ -265,7 +265,7 @@ SafetensorsFile read_safetensors(const std::string& path) {
         try {
             entry.tensor.bytes.resize(entry.end - entry.begin);
         } catch (const std::bad_alloc&) {
-            file.fail("not enough memory for tensor " + printable(entry.name));
+            file.fail("not enough memory for tensor " + in_quotes(entry.name));
         }
         file.read(entry.tensor.bytes.data(), entry.tensor.bytes.size(), 8 + header_bytes + entry.begin);
         result.tensors.emplace(std::move(entry.name), std::move(entry.tensor));

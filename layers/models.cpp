@@ -56,12 +56,17 @@ const std::vector<std::string>& network_names() {
     return names;
 }
 
+std::string model_advice(const std::string& name) {
+    const std::string meant = did_you_mean(name, network_names(), "'");
+    return fmt::format("{} known: {}", meant.empty() ? ";" : meant, fmt::join(network_names(), ", "));
+}
+
 std::unique_ptr<Network> make_network(Backend& backend, const std::string& name, int classes, Role role, DType precision) {
     if (classes < 2) throw UsageError(fmt::format("model {}: needs at least 2 classes, got {}", name, classes));
     if (!is_stored(precision)) throw UsageError(fmt::format("model {}: computes in f32, f64 or bf16, not in {}", name, name_of(precision)));
     for (const Model& model : models())
         if (model.name == name) return model.make(backend, name, classes, role, precision);
-    throw UsageError(fmt::format("unknown model '{}'; did you mean '{}'? (mlkd models lists all)", name, nearest(name, network_names())));
+    throw UsageError(fmt::format("unknown model '{}'{}", name, model_advice(name)));
 }
 
 }  // namespace mlkd

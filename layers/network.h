@@ -57,7 +57,10 @@ private:
 
 // The names that make_network knows, smallest first within a family.
 const std::vector<std::string>& network_names();
-// Throws UsageError naming the nearest known name. Parameters are unset: initialise() or set_state() them.
+// What to say after "unknown model NAME": the known one that is spelt nearly so, and all there are.
+std::string model_advice(const std::string& name);
+
+// Throws UsageError for an unknown name, with model_advice(). Parameters are unset: initialise() or set_state() them.
 // precision: the type of parameters, gradients, running statistics and activations. f64 is the reference precision: the same
 // program without roundings that matter, several times slower. bf16 is the type of activations and filters, and of the
 // gradients of both; master copies of the filters and all else are f32.

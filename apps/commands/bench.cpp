@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "apps/commands/commands.h"
+#include "apps/output.h"
 #include "apps/signals.h"
 
 namespace mlkd {
@@ -18,13 +19,13 @@ void add_bench_command(CLI::App& app, ExitCode&) {
     BenchOptions& options = arguments->options;
     CLI::App* command = app.add_subcommand("bench", "Time training steps, losses, kernels and convolutions against this machine's peaks");
     command->add_option("--filter", options.filter, "only benchmarks whose name a part of matches this regular expression");
-    command->add_option("--json", options.json_file, "write the results there, as Google Benchmark's JSON");
+    CLI::Option* const json = command->add_option("--json", options.json_file, "write the results there, as Google Benchmark's JSON");
     command->add_option("--min-time", options.min_time, "seconds of a repetition, at least")
         ->capture_default_str()
         ->check(CLI::Range(1e-6, 3600.0));
     command->add_option("--repetitions", options.repetitions, "repetitions of each benchmark")->capture_default_str()->check(CLI::Range(1, 10000));
     command->add_flag("--no-graph", arguments->no_graph, "on a GPU, launch kernels one by one, not as a graph");
-    command->add_flag("--list", arguments->list, "print the names and stop");
+    command->add_flag("--list", arguments->list, "print the names and stop")->excludes(json);
     add_device_options(*command, options.device);
     command->footer(
         "Times are wall-clock. Shares are of peaks measured at the start: multiply-adds in registers, and adding large arrays.\n"
@@ -40,7 +41,7 @@ void add_bench_command(CLI::App& app, ExitCode&) {
         arguments->options.graph = !arguments->no_graph;
         const SignalWatch watch(OnSignal::end);
         if (!arguments->list) return run_bench(arguments->options);
-        for (const std::string& name : bench_names(arguments->options)) fmt::print("{}\n", name);
+        for (const std::string& name : bench_names(arguments->options)) print("{}\n", name);
     });
 }
 

@@ -5,8 +5,10 @@
 #include "apps/checkpoint.h"
 #include "apps/commands/commands.h"
 #include "apps/evaluation.h"
+#include "apps/output.h"
 #include "apps/signals.h"
 #include "data/load.h"
+#include "engine/shown_text.h"
 
 namespace mlkd {
 namespace {
@@ -19,14 +21,17 @@ struct EvalArguments {
 
 void run_eval(const EvalArguments& arguments) {
     const auto backend = make_backend(arguments.device);
-    const Dataset data = load_dataset(arguments.data, Split::test);
+    CheckpointInfo info;
     const auto network = load_network(*backend, arguments.checkpoint, arguments.model, Role::frozen,
-                                      network_type(arguments.device.precision));
+                                      network_type(arguments.device.precision), &info);
+    const Dataset data = load_dataset(arguments.data, Split::test);
     require_same_classes(*network, data, arguments.checkpoint);
+    warn_of_other_data(info, data, arguments.checkpoint);
     StepArena arena(*backend);
     const Evaluation result = evaluate(*backend, arena, *network, data, arguments.batch_size);
-    fmt::print("{} ({}) on {}: loss {:.4f} over {} images\n", arguments.checkpoint, network->name(), data.name, result.loss, result.images);
-    fmt::print(" * Acc@1 {:.3f} Acc@5 {:.3f}\n", result.top1, result.top5);
+    require_finite(result, data, arguments.checkpoint);
+    print("{} ({}) on {}: loss {:.4f} over {} images\n", shown(arguments.checkpoint), network->name(), data.name, result.loss, result.images);
+    print(" * Acc@1 {:.3f} Acc@5 {:.3f}\n", result.top1, result.top5);
 }
 
 }  // namespace
@@ -39,7 +44,7 @@ void add_eval_command(CLI::App& app, ExitCode&) {
     command->add_option("-m,--model", arguments->model, "the network's name, where the file does not say it");
     command->add_option("--batch-size", arguments->batch_size, "images at once")->capture_default_str()->check(CLI::Range(1, 65536));
     add_device_options(*command, arguments->device);
-    command->footer("Example:\n  mlkd eval --checkpoint output/distill/kd/student_best.safetensors --data cifar-100-binary");
+    command->footer("Example:\n  mlkd eval --checkpoint output/cifar100/kd_resnet32x4_resnet8x4/student_best.safetensors --data cifar-100-binary");
     command->callback([arguments] {
         const SignalWatch watch(OnSignal::end);
         run_eval(*arguments);

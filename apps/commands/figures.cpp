@@ -8,9 +8,12 @@
 #include "apps/checkpoint.h"
 #include "apps/commands/commands.h"
 #include "apps/evaluation.h"
+#include "apps/gnuplot.h"
 #include "apps/input_guard.h"
+#include "apps/output.h"
 #include "apps/signals.h"
 #include "data/load.h"
+#include "engine/shown_text.h"
 
 namespace mlkd {
 namespace {
@@ -30,39 +33,49 @@ std::pair<std::string, std::string> label_and_file(const std::string& student) {
 }
 
 // The folder may hold figures of before, but none of the files that are read now.
-void protect_inputs(const std::string& folder, const std::string& teacher,
-                    const std::vector<std::pair<std::string, std::string>>& students) {
-    std::vector<std::string> inputs{teacher};
-    for (const auto& [label, file] : students) inputs.push_back(file);
+void protect_inputs(const std::string& folder, const std::vector<std::string>& inputs) {
     std::error_code absent;
     for (const auto& entry : std::filesystem::directory_iterator(folder, absent))
         if (is_figure_file(entry.path().filename().string())) refuse_to_replace_input(entry.path().string(), inputs);
 }
 
 void run_figures(const FigureArguments& arguments) {
-    std::vector<std::pair<std::string, std::string>> named;
-    for (const std::string& student : arguments.students) named.push_back(label_and_file(student));
-    protect_inputs(arguments.options.folder, arguments.teacher, named);
-    const auto backend = make_backend(arguments.device);
-    const Dataset data = load_dataset(arguments.data, Split::test);
-    StepArena arena(*backend);
-    const auto logits_of = [&](const std::string& file) {
-        const auto network = load_network(*backend, file, "", Role::frozen, network_type(arguments.device.precision));
-        require_same_classes(*network, data, file);
-        return evaluate_logits(*backend, arena, *network, data, arguments.options.batch);
-    };
-    const std::vector<float> teacher = logits_of(arguments.teacher);
-    std::vector<std::vector<float>> logits;
-    for (const auto& [label, file] : named) logits.push_back(logits_of(file));
-    std::vector<StudentLogits> students;
-    for (std::size_t i = 0; i < named.size(); ++i) students.push_back({named[i].first, logits[i]});
     FigureOptions options = arguments.options;
+    std::vector<std::string> labels, files{arguments.teacher};
+    for (const std::string& student : arguments.students) {
+        const auto [label, file] = label_and_file(student);
+        labels.push_back(label);
+        files.push_back(file);
+    }
+    check_figures(labels, options);
+    protect_inputs(options.folder, files);
+    const auto backend = make_backend(arguments.device);
+    // All that can be wrong is found before the first network runs.
+    std::vector<std::unique_ptr<Network>> networks;
+    std::vector<CheckpointInfo> infos(files.size());
+    for (const std::string& file : files) {
+        networks.push_back(load_network(*backend, file, "", Role::frozen, network_type(arguments.device.precision), &infos[networks.size()]));
+        if (networks.back()->classes() != networks.front()->classes())
+            throw Error(fmt::format("{}: has {} classes, but the teacher {} has {}: compare networks of the same data", file,
+                                    networks.back()->classes(), files.front(), networks.front()->classes()));
+    }
+    const Dataset data = load_dataset(arguments.data, Split::test);
+    require_same_classes(*networks.front(), data, files.front());
+    for (std::size_t i = 0; i < files.size(); ++i) warn_of_other_data(infos[i], data, files[i]);
+    if (!is_installed(options.gnuplot)) print("{} is not installed: matrices and scripts are written, but not drawn\n", options.gnuplot);
+
+    StepArena arena(*backend);
+    std::vector<std::vector<float>> logits;
+    for (std::size_t i = 0; i < files.size(); ++i)
+        logits.push_back(evaluate_logits(*backend, arena, *networks[i], data, options.batch, files[i]));
+    std::vector<StudentLogits> students;
+    for (std::size_t i = 0; i < labels.size(); ++i) students.push_back({labels[i], logits[i + 1]});
     options.class_names = data.class_names;
     const SignalWatch watch(OnSignal::note);  // while files are half written
-    const FigureReport report = write_figures(teacher, data.classes, students, options);
-    fmt::print("{}", figure_table(report));
-    fmt::print("{} files in {}\n", report.files.size(), options.folder);
-    if (!report.drawn) fmt::print("{}\n", report.advice);
+    const FigureReport report = write_figures(logits.front(), data.classes, students, options);
+    print("{}", figure_table(report));
+    print("{} files in {}\n", report.files.size(), shown(options.folder));
+    if (!report.drawn) print("{}\n", report.advice);
 }
 
 }  // namespace
@@ -76,8 +89,11 @@ void add_figures_command(CLI::App& app, ExitCode&) {
     command->add_option("--out", arguments->options.folder, "folder for figures and matrices")->required();
     command->add_option("--temperature", arguments->options.temperature, "of the softmax")->capture_default_str();
     add_device_options(*command, arguments->device);
-    command->footer("Example:\n  mlkd figures --teacher teacher.safetensors --student KD=kd.safetensors --student MLKD=mlkd.safetensors "
-                    "--data cifar-100-binary --out figures");
+    command->footer(
+        "Example:\n"
+        "  mlkd figures --teacher output/cifar100/vanilla_resnet32x4/student_best.safetensors "
+        "--student KD=output/cifar100/kd_resnet32x4_resnet8x4/student_best.safetensors "
+        "--student MLKD=output/cifar100/mlkd_official_240_resnet32x4_resnet8x4/student_best.safetensors --data cifar-100-binary --out figures");
     command->callback([arguments] {
         const SignalWatch watch(OnSignal::end);
         run_figures(*arguments);

@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "apps/commands/commands.h"
+#include "apps/output.h"
 #include "layers/network.h"
 
 namespace mlkd {
@@ -14,11 +15,12 @@ void add_models_command(CLI::App& app, ExitCode&) {
     command->footer("Example:\n  mlkd models --classes 10");
     command->callback([classes] {
         const auto backend = make_cpu_backend();
-        fmt::print("{:<12} {:>12} {:>14}\n", "model", "parameters", "MFLOP forward");
+        std::string table = fmt::format("{:<12} {:>12} {:>14}\n", "model", "parameters", "MFLOP forward");
         for (const std::string& name : network_names()) {
             const auto network = make_network(*backend, name, *classes, Role::frozen);
-            fmt::print("{:<12} {:>12} {:>14.1f}\n", name, network->parameters().trainable_elements(), network->flop_per_image() / 1e6);
+            table += fmt::format("{:<12} {:>12} {:>14.1f}\n", name, network->parameters().trainable_elements(), network->flop_per_image() / 1e6);
         }
+        print_text(table);
     });
 }
 

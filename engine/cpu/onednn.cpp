@@ -5,6 +5,7 @@
 
 #include <cstdlib>
 
+#include "engine/available_memory.h"
 #include "engine/backend.h"
 #include "engine/error.h"
 
@@ -14,6 +15,7 @@ void* allocate_host_memory(std::size_t bytes) {
     constexpr std::size_t huge_page = std::size_t{2} << 20;
     const std::size_t alignment = bytes >= huge_page ? huge_page : 64;
     const std::size_t rounded = (bytes + alignment - 1) / alignment * alignment;
+    require_memory(bytes);
     // A size within `alignment` of the largest one wraps to a smaller number.
     void* memory = rounded < bytes ? nullptr : std::aligned_alloc(alignment, rounded == 0 ? alignment : rounded);
     if (memory == nullptr)

@@ -4,8 +4,7 @@
 
 #include <cstdint>
 
-#include "engine/safetensors.h"
-#include "tests/apps/tiny_runs.h"
+#include "tests/apps/failures.h"
 
 using namespace mlkd;
 using namespace mlkd::test;
@@ -13,39 +12,6 @@ using namespace mlkd::test;
 namespace {
 
 namespace fs = std::filesystem;
-
-// Runs mlkd, which must fail with `code` and in one line that contains every text.
-void check_failure(const Arguments& arguments, int code, const std::vector<std::string>& texts) {
-    std::string line = "mlkd";
-    for (const std::string& argument : arguments) line += " " + argument;
-    INFO(line);
-    const Outcome outcome = run_mlkd(arguments);
-    CHECK(outcome.signal == 0);
-    CHECK(outcome.exit_code == code);
-    CHECK_MESSAGE(is_one_line(outcome.err), outcome.err);
-    for (const std::string& text : texts) {
-        const bool said = outcome.err.find(text) != std::string::npos;
-        CHECK_MESSAGE(said, outcome.err, " lacks ", text);
-    }
-}
-
-constexpr int runtime_error = 1, usage = 2, non_finite = 3;
-
-Arguments eval_arguments(const std::string& checkpoint, const std::string& data = tiny_data, const Arguments& more = {}) {
-    Arguments all{"eval", "--device", "cpu", "--threads", "2", "--checkpoint", checkpoint, "--data", data};
-    all.insert(all.end(), more.begin(), more.end());
-    return all;
-}
-
-std::string good_checkpoint() { return teacher_run() + "/student_best.safetensors"; }
-
-// The good checkpoint, changed.
-std::string changed(const std::string& path, const std::function<void(SafetensorsFile&)>& change) {
-    SafetensorsFile file = read_safetensors(good_checkpoint());
-    change(file);
-    write_safetensors(path, file);
-    return path;
-}
 
 // A CIFAR-100 archive's size, all black, all of class 0.
 void write_cifar100(const std::string& folder, std::size_t train = 50000, std::size_t test = 10000) {
@@ -179,7 +145,7 @@ TEST_CASE("bad input: checkpoints") {
     changed(file, [](SafetensorsFile& f) { f.metadata.clear(); });
     check_file({"--model"});
     check_failure(eval_arguments(file, tiny_data, {"--model", "resnet14"}), runtime_error, {file, "layer1.1."});
-    check_failure(eval_arguments(file, tiny_data, {"--model", "resnt8"}), usage, {"resnt8", "'resnet8'"});
+    check_failure(eval_arguments(file, tiny_data, {"--model", "resnt8"}), usage, {"resnt8", "did you mean 'resnet8'?"});
     CHECK(run_mlkd(eval_arguments(file, tiny_data, {"--model", "resnet8"})).exit_code == 0);
     for (const char* classes : {"-3", "0x", "1", "2000000000"}) {
         changed(file, [&](SafetensorsFile& f) { f.metadata["classes"] = classes; });
@@ -285,4 +251,78 @@ TEST_CASE("bad input: figures") {
     CHECK(!fs::exists(out));
     write_bytes(folder / "file", "in the way");
     check_failure(figures(good_checkpoint(), "KD=" + good_checkpoint(), folder / "file"), runtime_error, {folder / "file"});
+    Arguments one_image = figures(good_checkpoint(), "KD=" + good_checkpoint(), out);
+    one_image[10] = "synthetic:1:4";
+    check_failure(one_image, runtime_error, {"image", "at least 2"});
+    CHECK(!fs::exists(out));
+}
+
+// The data are missing in each of these: what is complained of was looked at before them.
+TEST_CASE("bad input: what can be checked is checked before data are loaded or a network runs") {
+    const TemporaryFolder folder;
+    const std::string none = folder / "none", out = folder / "out", file = folder / "file", good = good_checkpoint();
+    write_bytes(file, "in the way");
+    const std::string other = changed(folder / "five.safetensors", [](SafetensorsFile& f) {
+        f.metadata["classes"] = "5";
+        f.tensors["fc.weight"] = HostTensor::zeros(DType::f32, {5, 64});
+        f.tensors["fc.bias"] = HostTensor::zeros(DType::f32, {5});
+    });
+    const auto figures = [&](const Arguments& more) {
+        Arguments all{"figures", "--device", "cpu", "--threads", "2", "--data", none, "--teacher", good};
+        all.insert(all.end(), more.begin(), more.end());
+        return all;
+    };
+    check_failure(figures({"--student", "a=" + good, "--student", "b=" + file, "--out", out}), runtime_error, {file});
+    check_failure(figures({"--student", "a=" + other, "--out", out}), runtime_error, {other, "5 classes", good, "4"});
+    check_failure(figures({"--student", "a=" + good, "--student", "a=" + good, "--out", out}), usage, {"\"a\""});
+    check_failure(figures({"--student", "a\x1b=" + good, "--out", out}), usage, {"\"a\\x1b\""});
+    for (const char* temperature : {"0", "-1", "nan", "inf"})
+        check_failure(figures({"--student", "a=" + good, "--out", out, "--temperature", temperature}), usage, {"temperature"});
+    for (const std::string& bad : {file, file + "/below", std::string("/proc/mlkd/below"), std::string("/dev/null")})
+        check_failure(figures({"--student", "a=" + good, "--out", bad}), runtime_error, {bad});
+    check_failure(eval_arguments(file, none), runtime_error, {file});
+    check_failure(train_arguments(folder / "run", {"dataset.path=" + none, "distiller.type=kd", "distiller.teacher=resnet8",
+                                                   "distiller.teacher_checkpoint=" + file}),
+                  runtime_error, {file});
+    CHECK(!fs::exists(out));
+    CHECK(read_bytes(file) == "in the way");
+
+    for (const std::string& bad : {none + "/below.json", folder.path(), file + "/below.json", std::string("/proc/mlkd.json")}) {
+        const Outcome outcome = run_mlkd({"bench", "--filter", "view", "--device", "cpu", "--json", bad});
+        CHECK(outcome.exit_code == runtime_error);
+        CHECK_MESSAGE(outcome.err.find(bad) != std::string::npos, outcome.err);
+        CHECK(outcome.out.empty());
+    }
+    CHECK(run_mlkd({"models", "--classes", "1"}).out.empty());
+}
+
+TEST_CASE("bad input: names that are no text are refused by name or carried, and shown escaped") {
+    const TemporaryFolder folder;
+    const std::string latin = folder / "caf\xe9", escape = folder / "a\x1b[31m\nb";
+    // config.json could not hold it.
+    check_failure(train_arguments(latin), usage, {"output", "caf\\xe9", "UTF-8"});
+    check_failure(train_arguments(folder / "run", {"experiment.name=\xff"}), usage, {"experiment.name", "\\xff"});
+    CHECK(folder.entries() == 0);
+    check_failure(eval_arguments(escape), runtime_error, {"a\\x1b[31m\\nb: No such file"});
+    check_failure(eval_arguments(folder / "a\\x1b"), runtime_error, {"a\\\\x1b: "});
+    check_failure({"tr\x1b[1min"}, usage, {"tr\\x1b[1min"});
+    check_failure(train_arguments(folder / "run", {"solver.\x07lr=1"}), usage, {"solver.\\x07lr"});
+    check_failure({"bench", "--filter", "[\x1b"}, usage, {"[\\x1b"});
+    const std::string file = changed(folder / "f.safetensors", [](SafetensorsFile& f) { f.tensors["surplus\x1b\u202e"] = HostTensor::zeros(DType::f32, {5}); });
+    check_failure(eval_arguments(file), runtime_error, {"surplus\\x1b\\xe2\\x80\\xae"});
+    changed(file, [](SafetensorsFile& f) { f.metadata["model"] = "resnet8\n"; });
+    check_failure(eval_arguments(file), usage, {"resnet8\\n"});
+    // Carried: no JSON holds these paths.
+    fs::copy_file(good_checkpoint(), latin);
+    fs::copy_file(good_checkpoint(), escape);
+    for (const std::string& path : {latin, escape}) {
+        const Outcome outcome = run_mlkd(eval_arguments(path));
+        CHECK(outcome.exit_code == 0);
+        CHECK(outcome.out.find(path == latin ? "caf\\xe9 (resnet8)" : "a\\x1b[31m\\nb (resnet8)") != std::string::npos);
+    }
+    const Outcome drawn = run_mlkd({"figures", "--device", "cpu", "--teacher", latin, "--student", "a=" + escape, "--data", tiny_data,
+                                    "--out", folder / "out\xe9"});
+    CHECK_MESSAGE(drawn.exit_code == 0, drawn.err);
+    CHECK(drawn.out.find("out\\xe9") != std::string::npos);
+    CHECK(fs::exists(folder / "out\xe9/figures.json"));
 }

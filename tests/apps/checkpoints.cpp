@@ -100,7 +100,7 @@ TEST_CASE("checkpoints: PyTorch computes the same logits from one") {
     data.keep_first(20);
     StepArena arena(*backend);
     const auto network = load_network(*backend, checkpoint, "", Role::frozen);
-    const std::vector<float> logits = evaluate_logits(*backend, arena, *network, data, 16);
+    const std::vector<float> logits = evaluate_logits(*backend, arena, *network, data, 16, checkpoint);
     const std::vector<float> table = normalisation_table(data);  // (3, 256)
     std::vector<float> images(data.images.size());
     for (std::size_t i = 0; i < images.size(); ++i) images[i] = table[i % 3 * 256 + data.images[i]];

@@ -6,42 +6,16 @@
 #include <regex>
 
 #include "apps/config_keys.h"
-#include "engine/error.h"
-#include "tests/support/temporary_folder.h"
+#include "tests/apps/config_text.h"
 
 using namespace mlkd;
+using namespace mlkd::test;
 
 namespace {
 
 namespace fs = std::filesystem;
 
 const fs::path root = fs::path(MLKD_GOLDEN_DIR).parent_path().parent_path();
-
-// The message about a file of this text, its path shortened to FILE.
-std::string failure(const std::string& text, const std::vector<std::string>& overrides = {}) {
-    const test::TemporaryFolder folder;
-    const std::string path = folder / "config.json";
-    test::write_bytes(path, text);
-    try {
-        load_config(path, overrides);
-    } catch (const UsageError& error) {
-        CHECK(error.code() == ExitCode::usage);
-        std::string message = error.what();
-        CHECK(message.find('\n') == std::string::npos);
-        CHECK(message.size() < path.size() + 300);
-        if (message.starts_with(path)) message.replace(0, path.size(), "FILE");
-        return message;
-    }
-    return "no failure";
-}
-
-std::string failure_of(const std::string& override) { return failure("{}", {override}); }
-
-Config loaded(const std::string& text, const std::vector<std::string>& overrides = {}) {
-    const test::TemporaryFolder folder;
-    test::write_bytes(folder / "config.json", text);
-    return load_config(folder / "config.json", overrides);
-}
 
 }  // namespace
 
@@ -65,7 +39,7 @@ TEST_CASE("configuration: files with comments, overrides, and text that looks li
             "solver": {"lr": 1e-2, "lr_decay_stages": [3], "epochs": 5}
         })",
                                  {"solver.lr=0.2", "mlkd.temperatures=[1.5, 2]", "dataset.path=/a path/with=signs", "experiment.tag=3",
-                                  "solver.epochs=7", "solver.epochs=8", "output=", "device=cuda:1", "kd.logit_standardization=true",
+                                  "solver.epochs=8", "solver.epochs=8.0", "output=\"\"", "device=cuda:1", "kd.logit_standardization=true",
                                   "mlkd.divergence=KL", "solver.seed=18446744073709551615", "experiment.project=\"quoted\""});
     CHECK(config.experiment.name == "a // b");
     CHECK(config.distiller.type == Method::kd);
@@ -86,7 +60,7 @@ TEST_CASE("configuration: files with comments, overrides, and text that looks li
 
 TEST_CASE("configuration: an unknown key is named with its place and the nearest known key") {
     CHECK(failure("{\n  \"solver\": {\n    \"lr\": 1, // here\n    \"learning_rate\": 0.1}}") ==
-          "FILE:4: unknown key \"solver.learning_rate\"; did you mean solver.lr_decay_rate?");
+          "FILE:4: unknown key \"solver.learning_rate\": it is solver.lr here");
     CHECK(failure("{\n\"sovler\": {\"lr\": 1}}") == "FILE:2: unknown key \"sovler\"; did you mean solver?");
     CHECK(failure("{\"dataset\": {\"test\": {/*\n\n*/\n\"batchsize\": 1}}}") ==
           "FILE:4: unknown key \"dataset.test.batchsize\"; did you mean dataset.test.batch_size?");
@@ -95,7 +69,7 @@ TEST_CASE("configuration: an unknown key is named with its place and the nearest
     CHECK(failure_of("epochs=1") == "command line: unknown key \"epochs\"; did you mean solver.epochs?");
     CHECK(failure_of("mlkd.loss.kl_weight=1").ends_with("did you mean mlkd.loss.kd_weight?"));
     CHECK(failure_of(".=1").starts_with("command line: unknown key \".\""));
-    CHECK(failure("{\"a\\nb\": 1}").starts_with("FILE:1: unknown key \"a\\nb\"; did you mean "));
+    CHECK(failure("{\"a\\nb\": 1}").starts_with("FILE:1: unknown key \"a\nb\"; "));
     CHECK(failure("{\"" + std::string(9000, 'x') + "\": 1}").starts_with("FILE:1: unknown key \"xxxx"));
     CHECK(failure("{\"solver\": {\"lr\": {\"x\": 1}}}") == "FILE:1: solver.lr: expected a number, got object {\"x\":1}");
 }
@@ -103,7 +77,8 @@ TEST_CASE("configuration: an unknown key is named with its place and the nearest
 TEST_CASE("configuration: a wrong type is named with what was expected") {
     CHECK(failure("{\"solver\":\n {\"lr\": \"fast\"}}") == "FILE:2: solver.lr: expected a number, got text \"fast\"");
     CHECK(failure_of("solver.lr=nan") == "command line: solver.lr: expected a number, got text \"nan\"");
-    CHECK(failure_of("solver.lr=") == "command line: solver.lr: expected a number, got text \"\"");
+    CHECK(failure_of("solver.lr=") == "command line: \"solver.lr=\" has no value; the empty text is written 'solver.lr=\"\"'");
+    CHECK(failure_of("experiment.name=").starts_with("command line: \"experiment.name=\" has no value"));
     CHECK(failure_of("solver.lr=1e999") == "command line: solver.lr: expected a number, got text \"1e999\"");
     CHECK(failure_of("solver.lr=null") == "command line: solver.lr: expected a number, got null");
     CHECK(failure_of("solver.epochs=1.5") == "command line: solver.epochs: expected an integer, got number 1.5");
@@ -130,7 +105,7 @@ TEST_CASE("configuration: an impossible value is named with what is allowed") {
     CHECK(failure_of("mlkd.temperatures=[]").ends_with("impossible value []; allowed: 1 to 64 numbers greater than 0"));
     CHECK(failure_of("mlkd.temperatures=[4,0]").find("impossible value [4,0]") != std::string::npos);
     CHECK(failure_of("solver.epochs=0").find("impossible value 0") != std::string::npos);
-    CHECK(failure_of("solver.momentum=1").ends_with("allowed: 0 or more, and less than 1"));
+    CHECK(failure_of("solver.momentum=1").ends_with("allowed: 0 or more, and less than 1 in float32"));
     CHECK(failure_of("solver.weight_decay=-1").ends_with("allowed: 0 or more"));
     CHECK(failure_of("solver.lr_decay_rate=0").ends_with("allowed: greater than 0, at most 1"));
     for (const char* stages : {"[]", "[0]", "[3,3]", "[5,4]"})
@@ -142,10 +117,10 @@ TEST_CASE("configuration: an impossible value is named with what is allowed") {
     CHECK(failure_of("device=cuda:").ends_with("allowed: auto, cpu, cuda or cuda:N"));
     CHECK(failure_of("solver.type=adam").ends_with("allowed: SGD"));
     CHECK(failure_of("distiller.type=dkd") ==
-          "command line: distiller.type: unknown \"dkd\"; did you mean \"kd\"? Allowed: none, kd, mlkd, mlkd_official");
-    CHECK(failure_of("mlkd.divergence=js").ends_with("Allowed: frobenius, kl"));
-    CHECK(failure_of("distiller.student=resnet8x5") ==
-          "command line: distiller.student: unknown model \"resnet8x5\"; did you mean \"resnet8x4\"?");
+          "command line: distiller.type: unknown \"dkd\": a method of mdistiller that is not here; allowed: none, kd, mlkd, mlkd_official");
+    CHECK(failure_of("mlkd.divergence=js").ends_with("allowed: frobenius, kl"));
+    CHECK(failure_of("distiller.student=rsnet8x4").starts_with(
+        "command line: distiller.student: unknown model \"rsnet8x4\"; did you mean 'resnet8x4'? known: resnet8, "));
     CHECK(failure_of("distiller.type=mlkd") == "command line: distiller.teacher: distiller.type mlkd needs a teacher; name its model");
     CHECK(failure("{\"distiller\":\n{\"type\": \"kd\"}}") ==
           "FILE:2: distiller.teacher: distiller.type kd needs a teacher; name its model");
@@ -180,7 +155,7 @@ TEST_CASE("configuration: files that cannot be read") {
 
 TEST_CASE("configuration: the resolved form loads to the same configuration") {
     Config config = loaded(R"({"distiller": {"type": "mlkd_official", "teacher": "resnet32x4", "teacher_checkpoint": "a \"b\"\\ü"},
-                               "solver": {"lr": 0.1, "weight_decay": 1e-300, "momentum": 0.30000000000000004, "seed": 18446744073709551615},
+                               "solver": {"lr": 0.1, "weight_decay": 1e-30, "momentum": 0.30000000000000004, "seed": 18446744073709551615},
                                "mlkd": {"temperatures": [0.1, 7], "divergence": "kl"}})");
     const std::string text = to_json(config).dump(2);
     CHECK(to_json(loaded(text)).dump(2) == text);
@@ -204,6 +179,7 @@ TEST_CASE("configuration: the hash changes with what determines the numbers alon
     const std::vector<std::string> base = {"distiller.type=mlkd", "distiller.teacher=resnet20"};
     const auto hash = [&](const std::string& extra) {
         std::vector<std::string> overrides = base;
+        std::erase_if(overrides, [&](const std::string& other) { return extra.starts_with(other.substr(0, other.find('=') + 1)); });
         overrides.push_back(extra);
         return config_hash(load_config("", overrides));
     };

@@ -95,7 +95,7 @@ TEST_CASE("precision: with the device auto and no GPU, tf32 falls back to fp32 a
     const Outcome outcome = run_mlkd({"eval", "--threads", "2", "--data", tiny_data, "--checkpoint",
                                       teacher_run() + "/student_last.safetensors", "--precision", "tf32"});
     CHECK(outcome.exit_code == 0);
-    CHECK(outcome.err == "precision tf32 is a GPU's: the CPU computes in fp32\n");
+    CHECK(outcome.err == "mlkd: precision tf32 is a GPU's: the CPU computes in fp32\n");
 }
 
 TEST_CASE("precision: bf16 is another configuration, fp32 in place of tf32 is not") {

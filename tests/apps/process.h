@@ -2,6 +2,7 @@
 // Runs the program as a user does: a process of its own, with its output, its exit code, and signals at chosen moments.
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -21,6 +22,7 @@ struct Outcome {
     int exit_code = -1;  // -1 where a signal ended it
     int signal = 0;      // that signal
     std::string out, err;
+    std::int64_t peak_bytes = 0;  // of resident memory
 };
 
 class Process {
@@ -48,7 +50,7 @@ public:
     ~Process() {
         if (ended()) return;
         send(SIGKILL);
-        ::waitpid(id_, &status_, 0);
+        ::wait4(id_, &status_, 0, &usage_);
     }
     Process(const Process&) = delete;
     Process& operator=(const Process&) = delete;
@@ -63,7 +65,7 @@ public:
     void send(int signal) const { ::kill(id_, signal); }
 
     bool ended() {
-        if (!reaped_) reaped_ = ::waitpid(id_, &status_, WNOHANG) == id_;
+        if (!reaped_) reaped_ = ::wait4(id_, &status_, WNOHANG, &usage_) == id_;
         return reaped_;
     }
 
@@ -90,6 +92,7 @@ public:
         Outcome outcome;
         if (WIFEXITED(status_)) outcome.exit_code = WEXITSTATUS(status_);
         if (WIFSIGNALED(status_)) outcome.signal = WTERMSIG(status_);
+        outcome.peak_bytes = usage_.ru_maxrss * 1024;
         outcome.out = read_bytes(out_file());
         outcome.err = read_bytes(err_file());
         return outcome;
@@ -107,6 +110,7 @@ private:
     TemporaryFolder folder_;
     pid_t id_ = -1;
     int status_ = 0;
+    rusage usage_{};
     bool reaped_ = false;
 };
 

@@ -91,5 +91,5 @@ TEST_CASE("repeat: eval takes --deterministic, and neither it nor a run takes it
 TEST_CASE("repeat: words for a shell") {
     CHECK(shell_word("a/b-c_1.json") == "a/b-c_1.json");
     CHECK(shell_word("") == "''");
-    CHECK(shell_word("it's $HOME") == "'it'\\''s $HOME'");
+    CHECK(shell_word("it's $HOME") == "'it'\"'\"'s $HOME'");
 }

@@ -31,9 +31,7 @@ constexpr auto longer_than_one_request = std::chrono::milliseconds(250);
 // One batch of training, and minutes of evaluation.
 const std::string long_test = "synthetic:20000:4";
 Arguments long_evaluation(const std::string& run, const Arguments& more = {}) {
-    Arguments all{"dataset.path=" + long_test, "dataset.train_images=20", "solver.epochs=1"};
-    all.insert(all.end(), more.begin(), more.end());
-    return train_arguments(run, all);
+    return train_arguments(run, with_settings({"dataset.path=" + long_test, "dataset.train_images=20", "solver.epochs=1"}, more));
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <sstream>
 
 namespace mlkd::test {
@@ -56,6 +57,22 @@ std::string difference_of_files(const std::string& run, const std::string& other
 
 }  // namespace
 
+Arguments with_settings(const Arguments& all, const Arguments& more) {
+    const auto key_of = [](const std::string& argument) {
+        const std::size_t equals = argument.find('=');
+        return argument.starts_with("--") || equals == std::string::npos ? std::string() : argument.substr(0, equals);
+    };
+    Arguments out;
+    for (const std::string& argument : all) {
+        const bool replaced = std::any_of(more.begin(), more.end(), [&](const std::string& other) {
+            return !key_of(other).empty() && key_of(other) == key_of(argument);
+        });
+        if (!replaced) out.push_back(argument);
+    }
+    out.insert(out.end(), more.begin(), more.end());
+    return out;
+}
+
 Arguments train_arguments(const std::string& output, const Arguments& more) {
     Arguments all{"train",
                   "--device",
@@ -69,8 +86,7 @@ Arguments train_arguments(const std::string& output, const Arguments& more) {
                   "solver.batch_size=32",
                   "solver.lr_decay_stages=[2]",
                   "solver.epochs=" + std::to_string(tiny_epochs)};
-    all.insert(all.end(), more.begin(), more.end());
-    return all;
+    return with_settings(all, more);
 }
 
 Arguments distil_arguments(const std::string& output, const std::string& method, const Arguments& more) {
@@ -81,8 +97,7 @@ Arguments distil_arguments(const std::string& output, const std::string& method,
                   "solver.lr=0.01",
                   "mlkd.temperatures=[4, 2]",
                   "mlkd.loss.class_weight=0.1"};
-    all.insert(all.end(), more.begin(), more.end());
-    return train_arguments(output, all);
+    return train_arguments(output, with_settings(all, more));
 }
 
 const std::string& teacher_run() { return teacher().path; }

@@ -11,8 +11,11 @@ namespace mlkd::test {
 
 using Arguments = std::vector<std::string>;
 
-// resnet8 on synthetic images; the last batch of an epoch and of the test set are smaller than the others. Later settings
-// win: `more` may contradict.
+// `all` with `more` behind it, but for the settings of which `more` has another.
+Arguments with_settings(const Arguments& all, const Arguments& more);
+
+// resnet8 on synthetic images; the last batch of an epoch and of the test set are smaller than the others. What `more` sets
+// takes the place of what is set here.
 Arguments train_arguments(const std::string& output, const Arguments& more = {});
 // The same distilled with `method` from teacher_run()'s network.
 Arguments distil_arguments(const std::string& output, const std::string& method, const Arguments& more = {});

@@ -99,12 +99,12 @@ TEST_CASE("training: a terminal gets a progress line") {
         MESSAGE("skipped: no script(1)");
         return;
     }
-    std::string line;
+    std::string line = "TERM=xterm ";
     for (const std::string& argument : command(train_arguments(folder_with_plans_of(teacher_run(), folder / "run"),
                                                                {"solver.epochs=1", "solver.batch_size=16"})))
         line += "'" + argument + "' ";
     const Outcome outcome = Process({"script", "-qec", line, "/dev/null"}).wait();
     CHECK(outcome.exit_code == 0);
-    CHECK(outcome.out.find("\r\x1b[K" "Epoch: [1][10/13] eta ") != std::string::npos);
+    CHECK(outcome.out.find("\rEpoch: [1][10/13] eta ") != std::string::npos);
     CHECK(outcome.out.find(" img/s ") != std::string::npos);
 }

@@ -3,16 +3,17 @@
 #include <doctest/doctest.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <zlib.h>
 
 #include <cmath>
 #include <filesystem>
 #include <numeric>
 
+#include "tests/data/idx_files.h"
 #include "tests/data/images.h"
 #include "tests/support/temporary_folder.h"
 
 using namespace mlkd;
+using namespace mlkd::test;
 namespace fs = std::filesystem;
 
 namespace {
@@ -41,29 +42,6 @@ std::string cifar_records(std::int64_t count, int label_bytes) {
         for (int i = 0; i < 3072; ++i) bytes += static_cast<char>(n + i * 7 + i / 1024);
     }
     return bytes;
-}
-
-std::string big_endian(std::uint32_t value) {
-    return {static_cast<char>(value >> 24), static_cast<char>(value >> 16), static_cast<char>(value >> 8), static_cast<char>(value)};
-}
-
-std::string idx_images(std::uint32_t count, std::uint32_t side = 28) {
-    std::string bytes = std::string("\0\0\x08\x03", 4) + big_endian(count) + big_endian(side) + big_endian(side);
-    for (std::uint32_t i = 0; i < count * side * side; ++i) bytes += static_cast<char>(i % 251 + 1);
-    return bytes;
-}
-
-std::string idx_labels(std::uint32_t count) {
-    std::string bytes = std::string("\0\0\x08\x01", 4) + big_endian(count);
-    for (std::uint32_t i = 0; i < count; ++i) bytes += static_cast<char>(i % 10);
-    return bytes;
-}
-
-void write_gzip(const std::string& path, const std::string& bytes) {
-    gzFile file = gzopen(path.c_str(), "wb");
-    REQUIRE(file != nullptr);
-    REQUIRE(gzwrite(file, bytes.data(), static_cast<unsigned>(bytes.size())) == static_cast<int>(bytes.size()));
-    REQUIRE(gzclose(file) == Z_OK);
 }
 
 const std::string images_name = "t10k-images-idx3-ubyte", labels_name = "t10k-labels-idx1-ubyte";

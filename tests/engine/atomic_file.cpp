@@ -120,6 +120,19 @@ TEST_CASE("a folder without permission is named") {
     std::filesystem::permissions(locked, std::filesystem::perms::owner_all);
 }
 
+TEST_CASE("whether a file can be written is known before, and nothing changes by asking") {
+    const TemporaryFolder folder;
+    require_writable(folder / "new");
+    CHECK(folder.entries() == 0);
+    test::write_bytes(folder / "file", "old");
+    require_writable(folder / "file");
+    CHECK(read_bytes(folder / "file") == "old");
+    CHECK(folder.entries() == 1);
+    for (const std::string& bad : {folder.path(), folder / "none/file", folder / "file/below", std::string("/dev/full"), std::string("/proc/file"),
+                                   folder / std::string(256, 'n')})
+        CHECK_THROWS_WITH_AS(require_writable(bad), doctest::Contains((bad + ": cannot write: ").c_str()), Error);
+}
+
 TEST_CASE("a writer that throws leaves the old file and no temporary one") {
     const TemporaryFolder folder;
     const std::string path = folder / "file";

@@ -5,14 +5,17 @@
 #include <CLI/CLI.hpp>
 
 #include "apps/device.h"
+#include "apps/output.h"
 #include "cases.h"
 #include "engine/error.h"
+#include "engine/shown_text.h"
 
 int main(int argc, char** argv) {
+    mlkd::open_standard_streams();
     CLI::App app{"Compares losses, networks, trajectories and augmentations with reference values."};
     std::vector<std::string> files;
     mlkd::DeviceOptions options;
-    app.add_option("files", files, "cases (.safetensors)")->required();
+    app.add_option("files", files, "cases (.safetensors)")->required()->check(CLI::ExistingFile);
     app.add_option("--device", options.device, "cpu, cuda or auto")->capture_default_str();
     app.add_option("--threads", options.threads, "CPU threads; 0: all")->capture_default_str();
     app.add_option("--convolution", options.convolution, "auto, direct or winograd")->capture_default_str();
@@ -32,18 +35,17 @@ int main(int argc, char** argv) {
         for (const std::string& file : files) {
             try {
                 const mlkd::golden::Verdict verdict = mlkd::golden::judge(*backend, mlkd::read_safetensors(file), precision);
-                fmt::print("{} {}: {}\n", verdict.passed ? "PASS" : "FAIL", file, verdict.text);
+                mlkd::print("{} {}: {}\n", verdict.passed ? "PASS" : "FAIL", mlkd::shown(file), mlkd::shown(verdict.text));
                 failed += !verdict.passed;
             } catch (const std::exception& error) {
-                fmt::print("FAIL {}: {}\n", file, error.what());
+                mlkd::print("FAIL {}: {}\n", mlkd::shown(file), mlkd::shown(error.what()));
                 ++failed;
             }
-            std::fflush(stdout);
         }
-        fmt::print("{} passed, {} failed\n", files.size() - failed, failed);
-        return failed == 0 ? 0 : 1;
+        mlkd::print("{} passed, {} failed\n", files.size() - failed, failed);
+        return static_cast<int>(mlkd::finish_output(failed == 0 ? mlkd::ExitCode::done : mlkd::ExitCode::runtime_error));
     } catch (const std::exception& error) {
-        fmt::print(stderr, "golden: {}\n", error.what());
+        mlkd::print_error(fmt::format("golden: {}", error.what()));
         return 1;
     }
 }

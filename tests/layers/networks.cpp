@@ -40,7 +40,7 @@ TEST_CASE("networks: parameters and forward operations as counted elsewhere") {
         if (mflop.contains(name)) CHECK(network->flop_per_image() / 1e6 == doctest::Approx(mflop.at(name)).epsilon(1e-3));
     }
     CHECK(network_names().size() == 13);
-    CHECK_THROWS_WITH_AS(make_network(*backend, "resnet8x5", 100, Role::frozen), doctest::Contains("did you mean 'resnet8x4'"), UsageError);
+    CHECK_THROWS_WITH_AS(make_network(*backend, "rsnet8x4", 100, Role::frozen), doctest::Contains("did you mean 'resnet8x4'"), UsageError);
     CHECK_THROWS_AS(make_network(*backend, "resnet8", 1, Role::frozen), UsageError);
 }
 
