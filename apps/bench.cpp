@@ -138,7 +138,7 @@ void refuse_foreign_file(const std::string& path) {
 }
 
 void initialize_library(const BenchOptions& options) {
-    std::vector<std::string> arguments{"mlkd bench", fmt::format("--benchmark_min_time={}", options.min_time),
+    std::vector<std::string> arguments{"mlkd bench", fmt::format("--benchmark_min_time={}{}", options.min_time, MLKD_BENCHMARK_SECONDS),
                                        fmt::format("--benchmark_repetitions={}", options.repetitions)};
     std::vector<char*> argv;
     for (std::string& argument : arguments) argv.push_back(argument.data());

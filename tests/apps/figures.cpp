@@ -16,6 +16,7 @@
 #include "apps/figure_script.h"
 #include "apps/npy.h"
 #include "engine/error.h"
+#include "tests/support/python.h"
 #include "tests/support/temporary_folder.h"
 
 using namespace mlkd;
@@ -323,11 +324,12 @@ TEST_CASE("npy: NumPy reads what is written") {
     CHECK_THROWS_AS(write_npy(folder / "m.npy", values, 3, 3), Error);
 
     const fs::path root = fs::path(MLKD_GOLDEN_DIR).parent_path().parent_path();
-    if (!fs::exists(root / ".venv/bin/python")) {
-        MESSAGE("skipped: no " << (root / ".venv/bin/python").string());
+    const std::string python = (root / ".venv/bin/python").string();
+    if (!test::python_has(python, "numpy")) {
+        MESSAGE("skipped: no numpy in " << python);
         return;
     }
     const std::string program = "import numpy, sys; m = numpy.load(sys.argv[1]); assert m.shape == (2, 3) and m.dtype == numpy.float64; "
                                 "assert m.tolist() == [[0.1, 0.0, 1e-310], [1e300, 1 + 2**-52, 3.0]] and numpy.signbit(m[0, 1])";
-    CHECK(std::system(((root / ".venv/bin/python").string() + " -c '" + program + "' " + (folder / "m.npy")).c_str()) == 0);
+    CHECK(std::system((python + " -c '" + program + "' " + (folder / "m.npy")).c_str()) == 0);
 }
