@@ -138,12 +138,13 @@ void refuse_foreign_file(const std::string& path) {
 }
 
 void initialize_library(const BenchOptions& options) {
-    std::vector<std::string> arguments{"mlkd bench", fmt::format("--benchmark_min_time={}{}", options.min_time, MLKD_BENCHMARK_SECONDS),
+    static char name[] = "mlkd bench";  // the library keeps the pointer, for its reports
+    std::vector<std::string> arguments{fmt::format("--benchmark_min_time={}{}", options.min_time, MLKD_BENCHMARK_SECONDS),
                                        fmt::format("--benchmark_repetitions={}", options.repetitions)};
-    std::vector<char*> argv;
+    std::vector<char*> argv{name};
     for (std::string& argument : arguments) argv.push_back(argument.data());
+    auto argc = static_cast<int>(argv.size());
     argv.push_back(nullptr);
-    auto argc = static_cast<int>(arguments.size());
     benchmark::Initialize(&argc, argv.data());
 }
 
