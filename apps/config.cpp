@@ -12,6 +12,7 @@
 #include "apps/fnv1a.h"
 #include "apps/foreign_names.h"
 #include "apps/idle_settings.h"
+#include "apps/lower_case.h"
 #include "engine/error.h"
 #include "engine/nearest.h"
 #include "engine/shown_text.h"
@@ -107,12 +108,6 @@ void read(std::vector<double>& out, const Setting& setting) {
     }
 }
 
-std::string lower(std::string text) {
-    for (char& c : text)
-        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-    return text;
-}
-
 // What follows a value that is none of the known ones.
 std::string advice(const std::string& key, const std::string& text, const std::vector<std::string>& known) {
     const std::string foreign = foreign_name(key, text);
@@ -141,7 +136,7 @@ void read(Method& out, const Setting& setting) {
     });
 }
 void read(Divergence& out, const Setting& setting) {
-    read_name(out, divergence_names, setting, [](const std::string& text, const std::string& name) { return lower(text) == name; });
+    read_name(out, divergence_names, setting, [](const std::string& text, const std::string& name) { return lower_case(text) == name; });
 }
 
 template <class T> void check(const T& value, const Rule<T>& rule, const Setting& setting) {
@@ -255,16 +250,19 @@ Config config_of(const ordered_json& settings, const std::string& place) {
     return config;
 }
 
+bool section_is_in_use(const std::string& key, Method method) {
+    if (key.starts_with("kd.")) return method == Method::kd;
+    if (key.starts_with("mlkd.")) return method == Method::mlkd || method == Method::mlkd_official;
+    return !key.starts_with("distiller.teacher") || method != Method::none;
+}
+
 bool determines_numbers(const Config& config, const std::string& key) {
-    const Method method = config.distiller.type;
     if (key.starts_with("solver.") || key == "distiller.type" || key == "distiller.student") return true;
     if (key == "dataset.type" || key == "dataset.train_images" || key == "dataset.test.batch_size") return true;
     if (key == "precision") return config.precision == "bf16";
     if (key == "deterministic") return config.deterministic;
-    if (key.starts_with("distiller.teacher")) return method != Method::none;
-    if (key.starts_with("kd.")) return method == Method::kd;
-    if (key.starts_with("mlkd.")) return method == Method::mlkd || method == Method::mlkd_official;
-    return false;
+    const bool belongs_to_methods = key.starts_with("distiller.teacher") || key.starts_with("kd.") || key.starts_with("mlkd.");
+    return belongs_to_methods && section_is_in_use(key, config.distiller.type);
 }
 
 ordered_json numeric_settings(const Config& config) {
@@ -323,7 +321,7 @@ std::string output_folder(const Config& config) {
 std::string key_ending_in(const std::string& name) {
     std::string found;
     for (const std::string& key : config_keys())
-        if (key.substr(key.rfind('.') + 1) == lower(name) && (found.empty() || key.starts_with("solver."))) found = key;
+        if (key.substr(key.rfind('.') + 1) == lower_case(name) && (found.empty() || key.starts_with("solver."))) found = key;
     return found;
 }
 

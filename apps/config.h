@@ -96,6 +96,8 @@ nlohmann::ordered_json to_json(const Config& config);
 // experiment, log, the device and threads, fp32 in place of tf32, output, where the data lie, nor with the settings of a
 // method that is not in use. The precision bf16 is another run, and so is a deterministic one.
 std::string config_hash(const Config& config);
+// Whether the method reads the key's section: of kd., mlkd. and the teacher's keys its own, and all others.
+bool section_is_in_use(const std::string& key, Method method);
 // Whether the key is one of those that the hash takes in.
 bool determines_numbers(const Config& config, const std::string& key);
 // settings_of() without the keys that do not determine numbers on any device, nor files' names: what a checkpoint says of its run.

@@ -16,7 +16,9 @@
 #include "apps/file_name.h"
 #include "apps/folder_lock.h"
 #include "apps/gnuplot.h"
+#include "apps/lower_case.h"
 #include "apps/npy.h"
+#include "apps/repeat_command.h"
 #include "apps/signals.h"
 #include "engine/atomic_file.h"
 #include "engine/error.h"
@@ -87,16 +89,12 @@ void check_input(std::span<const float> teacher, std::int64_t classes, const std
 std::vector<std::string> name_parts(const std::vector<StudentLogits>& students) {
     std::vector<std::string> parts;
     std::set<std::string> taken = {"teacher"};
-    const auto small = [](std::string text) {
-        for (char& c : text) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
-        return text;
-    };
     for (const StudentLogits& student : students) {
         const std::string base = file_name_of(student.label);
         std::string part = base;
-        for (int number = 2; taken.contains(small(part)) || taken.contains(small(part) + "_distance"); ++number)
+        for (int number = 2; taken.contains(lower_case(part)) || taken.contains(lower_case(part) + "_distance"); ++number)
             part = fmt::format("{}_{}", base, number);
-        taken.insert({small(part), small(part) + "_distance"});
+        taken.insert({lower_case(part), lower_case(part) + "_distance"});
         parts.push_back(part);
     }
     return parts;
@@ -218,7 +216,7 @@ private:
         try {
             if (run_gnuplot(options_.gnuplot, options_.folder, script, suffix) == Drawn::no_gnuplot) {
                 report_.advice = fmt::format("{} is not installed; to draw the figures later: cd {} && gnuplot figure*.gp",
-                                             options_.gnuplot, shown(options_.folder));
+                                             options_.gnuplot, shown(shell_word(options_.folder)));
                 return;
             }
         } catch (...) {

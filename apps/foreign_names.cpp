@@ -1,8 +1,9 @@
 #include "apps/foreign_names.h"
 
 #include <algorithm>
-#include <cctype>
 #include <iterator>
+
+#include "apps/lower_case.h"
 
 namespace mlkd {
 namespace {
@@ -59,8 +60,7 @@ constexpr ForeignName foreign_names[] = {
 }  // namespace
 
 std::string foreign_name(const std::string& key, const std::string& name) {
-    std::string small = name;
-    std::transform(small.begin(), small.end(), small.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    const std::string small = lower_case(name);
     const auto found = std::find_if(std::begin(foreign_names), std::end(foreign_names),
                                     [&](const ForeignName& foreign) { return foreign.key == key && foreign.name == small; });
     return found == std::end(foreign_names) ? std::string() : found->meaning;

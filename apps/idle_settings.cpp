@@ -15,12 +15,6 @@ bool teaches(const DistillationConfig& losses) {
     return losses.kd_weight * std::max({losses.instance_weight, losses.batch_weight, losses.class_weight}) > 0;
 }
 
-bool section_is_in_use(const std::string& key, Method method) {
-    if (key.starts_with("kd.")) return method == Method::kd;
-    if (key.starts_with("mlkd.")) return method == Method::mlkd || method == Method::mlkd_official;
-    return !key.starts_with("distiller.teacher") || method != Method::none;
-}
-
 }  // namespace
 
 void refuse_idle(const Config& config) {

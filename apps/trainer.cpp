@@ -193,7 +193,7 @@ CheckpointInfo Trainer::info(std::int64_t finished_epochs) const {
 ExitCode Trainer::run() {
     const SignalWatch watch(OnSignal::note);
     print("run       {} epochs of {} batches of {} in {}, output in {}\n", config_.solver.epochs, train_feed_->batches(),
-               config_.solver.batch_size, resolved_precision(config_.precision, *backend_), shown(folder_.path()));
+          config_.solver.batch_size, resolved_precision(config_.precision, *backend_), shown(folder_.path()));
     try {
         while (progress_.epoch <= config_.solver.epochs) {
             train_epoch();

@@ -10,7 +10,8 @@ packages=(
     "libdnnl-dev:oneDNN, convolutions and matrix products on a CPU" "ocl-icd-opencl-dev:oneDNN's CMake package asks for it"
     "nlohmann-json3-dev:configurations" "libcli11-dev:command line"
     "libfmt-dev:text" "zlib1g-dev:gzipped data sets" "libbenchmark-dev:mlkd bench" "doctest-dev:tests"
-    "gnuplot-nox:figures" "fonts-dejavu-core:figures" "dataset-fashion-mnist:the demo's images" "curl:get_cifar100.sh" "ca-certificates:downloads over https"
+    "gnuplot-nox:figures" "fonts-dejavu-core:figures" "dataset-fashion-mnist:the demo's images"
+    "curl:get_cifar100.sh" "ca-certificates:downloads over https"
     "python3-venv:check of the saved files by the official safetensors library"
 )
 as_root=()

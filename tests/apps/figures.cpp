@@ -103,6 +103,7 @@ TEST_CASE("figures: distances of the first batch and means over all batches are 
     const FigureReport report = figures_of(folder / "deep/out", {{"KD", kd}, {"alone", alone}}, teacher);
     CHECK(!report.drawn);
     CHECK(report.advice.find("mlkd-no-such-program is not installed; to draw the figures later: cd ") == 0);
+    CHECK(figures_of(folder / "an out", {{"KD", kd}}, teacher).advice.find("an out' && gnuplot") != std::string::npos);
     const nlohmann::json summary = nlohmann::json::parse(read_bytes(folder / "deep/out/figures.json"));
     CHECK(summary["images"] == images);
     CHECK(summary["batches"] == 3);
