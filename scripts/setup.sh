@@ -44,7 +44,7 @@ done
 
 # The official reader of our files' format, for one test; without it that test is left out.
 if [ ! -x .venv/bin/python ] || ! .venv/bin/python -c 'import numpy, safetensors' 2>/dev/null; then
-    python3 -m venv .venv >/dev/null 2>&1 && .venv/bin/pip install --quiet --disable-pip-version-check numpy safetensors 2>/dev/null || true
+    python3 -m venv --clear .venv >/dev/null 2>&1 && .venv/bin/pip install --quiet --disable-pip-version-check numpy safetensors 2>/dev/null || true
 fi
 if .venv/bin/python -c 'import numpy, safetensors' 2>/dev/null; then
     printf '✓ %-22s %-28s %s\n' "safetensors (Python)" "$(.venv/bin/python -c 'import safetensors; print(safetensors.__version__)')" "optional: one test"
