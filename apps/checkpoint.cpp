@@ -61,7 +61,7 @@ SafetensorsFile weights_file(const Network& network, const CheckpointInfo& info)
                      {"epoch", std::to_string(info.epoch)},
                      {"threads", std::to_string(info.threads)},
                      {"precision", info.precision}};
-    for (const auto& [key, value] : {std::pair{"settings", info.settings}, {"teacher", info.teacher}})
+    for (const auto& [key, value] : {std::pair{"settings", info.settings}, {"teacher", info.teacher}, {"resume_warnings", info.warnings}})
         if (!value.empty()) file.metadata[key] = value;
     if (info.top1 >= 0) file.metadata["test_top1"] = fmt::format("{}", info.top1);
     return file;
@@ -157,6 +157,7 @@ CheckpointInfo checkpoint_info(const SafetensorsFile& file) {
     info.precision = text(file, "precision");
     info.settings = text(file, "settings");
     info.teacher = text(file, "teacher");
+    info.warnings = text(file, "resume_warnings");
     return info;
 }
 

@@ -38,6 +38,7 @@ struct CheckpointInfo {
     std::string precision;    // fp32, tf32 or bf16, in which the run computed
     std::string settings;     // JSON: those of the configuration that determine numbers, see numeric_settings(); absent in old files
     std::string teacher;      // weights_digest() of the teacher; empty without one
+    std::string warnings;     // of resumptions that changed how the run is computed; empty: alike throughout
 };
 
 void save_weights(const std::string& path, const Network& network, const CheckpointInfo& info);

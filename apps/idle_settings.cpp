@@ -57,4 +57,13 @@ std::vector<std::string> idle_settings(const Config& config, const std::vector<s
     return lines;
 }
 
+std::vector<std::string> idle_on_cpu(const Config& config) {
+    std::vector<std::string> lines;
+    if (config.products != "fp32")
+        lines.push_back(fmt::format("products {}: no effect on a CPU, its matrix products are fp32", config.products));
+    if (!config.graph) lines.emplace_back("graph false: no effect on a CPU, which has no graphs");
+    if (config.nondeterministic) lines.emplace_back("nondeterministic true: no effect on a CPU");
+    return lines;
+}
+
 }  // namespace mlkd

@@ -64,22 +64,28 @@ bool is_saved_config(const std::string& path) {
     throw Error(fmt::format("{}: cannot write: {}", path, reason));
 }
 
-// Makes the folder and returns its path.
-std::string made(const std::string& path) {
+}  // namespace
+
+RunFolder::MadeFolders::MadeFolders(const std::string& path) {
     std::error_code error;
+    for (fs::path missing = fs::path(path).lexically_normal(); !missing.empty() && !fs::exists(missing, error);
+         missing = missing.parent_path())
+        if (missing.has_filename()) made_.push_back(missing.string());
     fs::create_directories(path, error);
     if (error || !fs::is_directory(path))
         throw Error(fmt::format("{}: cannot make this output folder: {}; choose another with --output", path,
                                 error ? error.message() : "a file of that name is in the way"));
     if (access(path.c_str(), W_OK | X_OK) != 0)
         throw Error(fmt::format("{}: cannot write into this output folder: {}; choose another with --output", path, std::strerror(errno)));
-    return path;
 }
 
-}  // namespace
+RunFolder::MadeFolders::~MadeFolders() {
+    for (const std::string& folder : made_)
+        if (rmdir(folder.c_str()) != 0) return;  // not empty
+}
 
 RunFolder::RunFolder(const std::string& path, bool resume, bool overwrite, const std::vector<std::string>& inputs)
-    : path_(made(path)), lock_(path_) {
+    : path_(path), made_(path), lock_(path_) {
     protect(inputs);
     if (!resume && !overwrite && !files_in(path_, is_result).empty())
         throw Error(fmt::format(

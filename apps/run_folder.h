@@ -34,9 +34,22 @@ public:
     void keep_metrics_up_to(std::int64_t epoch) const;
 
 private:
+    // The folders that this run made. Those that it leaves empty go again: a run that failed before it wrote.
+    class MadeFolders {
+    public:
+        explicit MadeFolders(const std::string& path);  // makes `path` and what is missing above it
+        ~MadeFolders();
+        MadeFolders(const MadeFolders&) = delete;
+        MadeFolders& operator=(const MadeFolders&) = delete;
+
+    private:
+        std::vector<std::string> made_;  // innermost first
+    };
+
     void protect(const std::vector<std::string>& inputs) const;
 
     std::string path_;
+    MadeFolders made_;
     FolderLock lock_;
 };
 

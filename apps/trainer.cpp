@@ -7,6 +7,7 @@
 
 #include "apps/device.h"
 #include "apps/epoch_report.h"
+#include "apps/idle_settings.h"
 #include "apps/output.h"
 #include "apps/repeat_command.h"
 #include "apps/report.h"
@@ -55,8 +56,8 @@ Dataset load_checked(const Config& config, Split split) {
 // nullptr where none is asked for.
 std::unique_ptr<Network> load_teacher(Backend& backend, const Config& config, CheckpointInfo& info) {
     if (config.distiller.type == Method::none) return nullptr;
-    return load_network(backend, config.distiller.teacher_checkpoint, config.distiller.teacher, Role::frozen, network_type(config.precision),
-                        &info);
+    return load_network(backend, config.distiller.teacher_checkpoint, config.distiller.teacher, Role::frozen,
+                        network_type(config.precision), &info);
 }
 
 std::unique_ptr<Backend> make_run_backend(const Config& config, const RunFolder& folder) {
@@ -77,20 +78,21 @@ Trainer::Trainer(Config config, const TrainOptions& options)
       folder_(output_folder(config_), options.resume, options.overwrite, inputs(config_, options)),
       backend_(make_run_backend(config_, folder_)),
       teacher_(load_teacher(*backend_, config_, teacher_info_)),
-      train_data_(load_checked(config_, Split::train)),
       test_data_(load_checked(config_, Split::test)),
+      train_data_(load_checked(config_, Split::train)),
       arena_(*backend_),
       memory_(*backend_),
       meter_(*backend_, memory_) {
     if (config_.dataset.train_images > train_data_.size())
         print("note      dataset.train_images {}: no effect, {} has {}\n", config_.dataset.train_images, train_data_.name,
-                   train_data_.size());
+              train_data_.size());
     if (config_.dataset.train_images > 0) train_data_.keep_first(config_.dataset.train_images);
     data_crc_ = fmt::format("{:08x}", content_crc(train_data_));
     if (train_data_.size() == 1)
-        print(
-            "note      one training image: batch norm takes its statistics over that image alone, and nothing can be learnt of others\n");
+        print("note      one training image: batch norm takes its statistics over that image alone, and nothing can be learnt of others\n");
     print_environment(*backend_);
+    if (backend_->stream().device == DeviceKind::cpu)
+        for (const std::string& line : idle_on_cpu(config_)) print("note      {}\n", line);
     print("data      {}: {} training and {} test images, {} classes\n", train_data_.name, train_data_.size(), test_data_.size(),
           train_data_.classes);
     const DistillationConfig losses = distillation_config(config_);
@@ -153,7 +155,7 @@ void Trainer::resume() {
         print("resume    at epoch {}, after {} of its batches\n", progress_.epoch, progress_.next_batch);
 }
 
-void Trainer::check_same_run(const CheckpointInfo& saved, const Progress& progress) const {
+void Trainer::check_same_run(const CheckpointInfo& saved, const Progress& progress) {
     const CheckpointInfo now = info(0);
     // The configuration does not say where the data lie: they may have been moved, not exchanged.
     if (!same_data(saved, now))
@@ -171,8 +173,11 @@ void Trainer::check_same_run(const CheckpointInfo& saved, const Progress& progre
         throw UsageError(fmt::format("{}: learned from another teacher than {}; name that one's weights, or start anew", folder_.last(),
                                      config_.distiller.teacher_checkpoint));
     for (const SettingChange& change : changes) print("resume    {}\n", shown(change.text()));
-    for (const std::string& warning : resume_warnings(saved, now, before, config_, backend_->stream().device))
+    warnings_ = saved.warnings;
+    for (const std::string& warning : resume_warnings(saved, now, before, config_, backend_->stream().device)) {
+        warnings_ += (warnings_.empty() ? "" : "; ") + warning;
         print("resume    warning: {}: it goes on, but not as it would have\n", shown(warning));
+    }
 }
 
 CheckpointInfo Trainer::info(std::int64_t finished_epochs) const {
@@ -187,7 +192,8 @@ CheckpointInfo Trainer::info(std::int64_t finished_epochs) const {
             .threads = backend_->threads(),
             .precision = resolved_precision(config_.precision, *backend_),
             .settings = numeric_settings(config_).dump(),
-            .teacher = teacher_digest_};
+            .teacher = teacher_digest_,
+            .warnings = warnings_};
 }
 
 ExitCode Trainer::run() {
@@ -204,7 +210,11 @@ ExitCode Trainer::run() {
               shown(folder_.last()));
     }
     print_summary();
-    if (progress_.epoch > config_.solver.epochs) print("repeat    {}\n", shown(repeat_command(config_, *backend_, folder_.path())));
+    if (progress_.epoch > config_.solver.epochs) {
+        print("repeat    {}\n", shown(repeat_command(config_, *backend_, folder_.path())));
+        if (!warnings_.empty())
+            print("note      that gives close results, not the same bits: this run was resumed otherwise ({})\n", shown(warnings_));
+    }
     // A signal counts while the last epoch's files are written, too: whoever sent it wants no further command of a script to run.
     return noted_signal() == 0 ? ExitCode::done : exit_code_after(noted_signal());
 }

@@ -34,7 +34,7 @@ private:
     void check_teacher();
     void resume();
     // Throws UsageError where the checkpoint `saved` is not one of this run; says what has changed.
-    void check_same_run(const CheckpointInfo& saved, const Progress& progress) const;
+    void check_same_run(const CheckpointInfo& saved, const Progress& progress);
     // Trains what is left of the epoch and saves it. Throws Stopped, when that is done, after a signal.
     void train_epoch();
     // Evaluates and writes the epoch's results. Throws Stopped where a signal ends the evaluation.
@@ -54,7 +54,7 @@ private:
     std::unique_ptr<Backend> backend_;
     CheckpointInfo teacher_info_;
     std::unique_ptr<Network> teacher_;
-    Dataset train_data_, test_data_;
+    Dataset test_data_, train_data_;  // the smaller one is read first: what is wrong with the data shows sooner
     std::string data_crc_;  // of the training images
     StepArena arena_;
     PersistentArena memory_;
@@ -65,6 +65,7 @@ private:
     LossMeter meter_;
     std::optional<StepRunner> runner_;
     bool graph_shown_ = false;
+    std::string warnings_;  // of all resumptions
     Progress progress_;
     ProgressLine line_;
 };

@@ -76,12 +76,11 @@ TEST_CASE("bad input: configurations") {
 
 TEST_CASE("bad input: data files") {
     const TemporaryFolder folder;
-    const std::string run = folder / "run", data = folder / "data";
+    const std::string run = folder / "runs/of/today", data = folder / "data";
     const auto train_on = [&](const std::string& where) { return train_arguments(run, {"dataset.path=" + where}); };
     const auto check_data = [&](const std::vector<std::string>& texts) {
         check_failure(train_on(data), runtime_error, texts);
-        CHECK(!fs::exists(run + "/last.safetensors"));
-        CHECK(!fs::exists(run + "/metrics.jsonl"));
+        CHECK(!fs::exists(folder / "runs"));  // no trace
     };
     check_data({data, "no folder"});
     fs::create_directories(data);
@@ -100,9 +99,9 @@ TEST_CASE("bad input: data files") {
     check_data({"train.bin"});
     fs::remove_all(data);
     fs::create_directories(data);
-    write_bytes(data + "/train-images-idx3-ubyte", "this is no IDX file");
-    write_bytes(data + "/train-labels-idx1-ubyte", "nor is this");
-    check_data({"train-images-idx3-ubyte", "not an IDX file"});
+    write_bytes(data + "/t10k-images-idx3-ubyte", "this is no IDX file");
+    write_bytes(data + "/t10k-labels-idx1-ubyte", "nor is this");
+    check_data({"t10k-images-idx3-ubyte", "not an IDX file"});
     check_failure(train_arguments(run, {"dataset.type=cifar100"}), runtime_error, {"synthetic", "cifar100"});
 }
 

@@ -123,6 +123,21 @@ TEST_CASE("going on: the teacher may have moved, but not have been exchanged") {
     CHECK(other.err.find(moved) != std::string::npos);
 }
 
+TEST_CASE("going on: a run that was resumed with other threads says to its end that its command gives close results only") {
+    const TemporaryFolder folder;
+    const std::string run = folder / "run", close = "that gives close results, not the same bits";
+    const Outcome before = run_mlkd(train_arguments(run, {"solver.epochs=1"}));
+    CHECK(before.out.find(close) == std::string::npos);
+    const auto resume = [&](const std::string& epochs, const std::string& threads) {
+        Arguments arguments = train_arguments(run, {"--resume", "solver.epochs=" + epochs});
+        *std::next(std::find(arguments.begin(), arguments.end(), "--threads")) = threads;
+        return run_mlkd(arguments);
+    };
+    CHECK(resume("2", "2").out.find(close) == std::string::npos);
+    CHECK(resume("3", "1").out.find(close) != std::string::npos);
+    CHECK(resume("4", "1").out.find(close) != std::string::npos);  // the checkpoint knows
+}
+
 TEST_CASE("going on: what is computed otherwise from now on is said") {
     Config before, now;
     CheckpointInfo saved;

@@ -87,6 +87,11 @@ TEST_CASE("usage: settings without effect are said, runs that would learn nothin
     CHECK(outcome.out.find("solver.lr_decay_stages 2: no effect") != std::string::npos);
     CHECK(outcome.out.find("dataset.train_images 201: no effect, synthetic has 200") != std::string::npos);
     CHECK(outcome.out.find("kd.temperature=2: no effect") != std::string::npos);
+    CHECK(outcome.out.find("products") == std::string::npos);
+    const Outcome gpu =
+        run_mlkd(train_arguments(folder / "gpu", {"solver.epochs=1", "products=tf32", "--no-graph", "nondeterministic=true"}));
+    for (const char* const setting : {"products tf32: no effect", "graph false: no effect", "nondeterministic true: no effect"})
+        CHECK(gpu.out.find(setting) != std::string::npos);
     const Outcome one = run_mlkd(train_arguments(folder / "one", {"solver.epochs=1", "dataset.train_images=1"}));
     CHECK(one.out.find("one training image") != std::string::npos);
 }
