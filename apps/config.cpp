@@ -259,6 +259,7 @@ bool section_is_in_use(const std::string& key, Method method) {
 bool determines_numbers(const Config& config, const std::string& key) {
     if (key.starts_with("solver.") || key == "distiller.type" || key == "distiller.student") return true;
     if (key == "dataset.type" || key == "dataset.train_images" || key == "dataset.test.batch_size") return true;
+    if (key == "dataset.test.images") return config.dataset.test.images > 0;
     if (key == "precision") return config.precision == "bf16";
     if (key == "deterministic") return config.deterministic;
     const bool belongs_to_methods = key.starts_with("distiller.teacher") || key.starts_with("kd.") || key.starts_with("mlkd.");

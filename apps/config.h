@@ -24,6 +24,7 @@ struct Config {
         int num_workers = 1;
         struct Test {
             int batch_size = 64;
+            int images = 0;  // the first so many; 0: all
         } test;
     } dataset;
 

@@ -88,6 +88,7 @@ template <class ConfigOrConst, class Visitor> void for_each_key(ConfigOrConst& c
     visit("dataset.train_images", c.dataset.train_images, rules::images);
     visit("dataset.num_workers", c.dataset.num_workers, rules::workers);
     visit("dataset.test.batch_size", c.dataset.test.batch_size, rules::batch);
+    visit("dataset.test.images", c.dataset.test.images, rules::images);
     visit("distiller.type", c.distiller.type, rules::method);
     visit("distiller.teacher", c.distiller.teacher, rules::model_or_none);
     visit("distiller.student", c.distiller.student, rules::model);

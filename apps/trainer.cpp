@@ -53,6 +53,12 @@ Dataset load_checked(const Config& config, Split split) {
     return dataset;
 }
 
+// The first `images` of a split; 0: all.
+void keep_first(Dataset& data, std::int64_t images, const char* key) {
+    if (images > data.size()) print("note      {} {}: no effect, {} has {}\n", key, images, data.name, data.size());
+    if (images > 0) data.keep_first(images);
+}
+
 // nullptr where none is asked for.
 std::unique_ptr<Network> load_teacher(Backend& backend, const Config& config, CheckpointInfo& info) {
     if (config.distiller.type == Method::none) return nullptr;
@@ -83,10 +89,8 @@ Trainer::Trainer(Config config, const TrainOptions& options)
       arena_(*backend_),
       memory_(*backend_),
       meter_(*backend_, memory_) {
-    if (config_.dataset.train_images > train_data_.size())
-        print("note      dataset.train_images {}: no effect, {} has {}\n", config_.dataset.train_images, train_data_.name,
-              train_data_.size());
-    if (config_.dataset.train_images > 0) train_data_.keep_first(config_.dataset.train_images);
+    keep_first(train_data_, config_.dataset.train_images, "dataset.train_images");
+    keep_first(test_data_, config_.dataset.test.images, "dataset.test.images");
     data_crc_ = fmt::format("{:08x}", content_crc(train_data_));
     if (train_data_.size() == 1)
         print("note      one training image: batch norm takes its statistics over that image alone, and nothing can be learnt of others\n");

@@ -165,7 +165,7 @@ TEST_CASE("configuration: the resolved form loads to the same configuration") {
 
 TEST_CASE("configuration: every key can be set, is written, and is refused under a misspelt name") {
     const std::vector<std::string> keys = config_keys();
-    CHECK(keys.size() == 43);
+    CHECK(keys.size() == 44);
     for (const std::string& key : keys) {
         CAPTURE(key);
         std::string pointer = "/" + key;
@@ -188,7 +188,7 @@ TEST_CASE("configuration: the hash changes with what determines the numbers alon
     for (const char* extra : {"solver.lr=0.06", "solver.seed=1", "solver.epochs=3", "mlkd.temperatures=[4]", "mlkd.loss.batch_weight=2",
                               "distiller.student=resnet8", "distiller.teacher=resnet32", "distiller.teacher_checkpoint=x",
                               "mlkd.divergence=kl", "solver.lr_decay_stages=[1]", "distiller.type=kd", "dataset.type=cifar10",
-                              "dataset.train_images=9", "deterministic=true"}) {
+                              "dataset.train_images=9", "dataset.test.images=9", "deterministic=true"}) {
         CAPTURE(extra);
         CHECK(hash(extra) != reference);
     }

@@ -89,6 +89,7 @@ TEST_CASE("going on: what would change the past is refused, each key with both v
         check_refused(run, {"solver.lr_decay_stages=[3]", "solver.epochs=9"}, {"solver.lr_decay_stages was [2], is [3]"});
         check_refused(run, {"solver.lr_decay_rate=0.5"}, {"solver.lr_decay_rate was 0.1, is 0.5"});
         check_refused(run, {"solver.epochs=3"}, {"solver.epochs was 4, is 3"});
+        check_refused(run, {"dataset.test.images=9"}, {"dataset.test.images was 0, is 9"});
         check_refused(run, {"--seed", "1"}, {"solver.seed was 0, is 1"});
         check_refused(run, {"distiller.student=resnet14"}, {"distiller.student was \"resnet8\", is \"resnet14\""});
         check_refused(run, {"--deterministic"}, {"deterministic was false, is true"});

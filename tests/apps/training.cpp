@@ -92,6 +92,23 @@ TEST_CASE("training: the log names device, data, networks and results, and has n
     CHECK(files_with(teacher_run(), ".tmp").empty());
 }
 
+TEST_CASE("training: epochs and teacher are evaluated on the first test images where a number of them is set, and learn the same") {
+    const TemporaryFolder folder;
+    const std::string fewer = folder_with_plans_of(mlkd_run(), folder / "fewer");
+    const Outcome outcome = run_mlkd(distil_arguments(fewer, "mlkd", {"dataset.test.images=37"}));
+    REQUIRE_MESSAGE(outcome.exit_code == 0, outcome.err);
+    CHECK(outcome.out.find("200 training and 37 test images") != std::string::npos);
+    CHECK(outcome.out.find("on the 37 test images") != std::string::npos);
+    const Metrics all = metrics_of(mlkd_run()), few = metrics_of(fewer);
+    REQUIRE(all.size() == few.size());
+    for (std::size_t i = 0; i < few.size(); ++i) {
+        const double right = 0.37 * few[i]["test_top1"].get<double>();
+        CHECK(std::abs(right - std::round(right)) < 1e-6);
+        CHECK(few[i]["train_top1"] == all[i]["train_top1"]);
+        CHECK(few[i]["loss_total"] == all[i]["loss_total"]);
+    }
+}
+
 TEST_CASE("training: a terminal gets a progress line") {
     const TemporaryFolder folder;
     // script(1) of util-linux gives the command a terminal.

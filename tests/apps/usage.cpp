@@ -82,10 +82,12 @@ TEST_CASE("usage: settings without effect are said, runs that would learn nothin
     const std::string run = folder / "run";
     check_failure(train_arguments(run, {"solver.lr=1e-50"}), usage, {"solver.lr", "float32"});
     CHECK(!fs::exists(run));
-    const Outcome outcome = run_mlkd(train_arguments(run, {"solver.epochs=1", "dataset.train_images=201", "kd.temperature=2"}));
+    const Outcome outcome =
+        run_mlkd(train_arguments(run, {"solver.epochs=1", "dataset.train_images=201", "dataset.test.images=201", "kd.temperature=2"}));
     CHECK(outcome.exit_code == 0);
     CHECK(outcome.out.find("solver.lr_decay_stages 2: no effect") != std::string::npos);
     CHECK(outcome.out.find("dataset.train_images 201: no effect, synthetic has 200") != std::string::npos);
+    CHECK(outcome.out.find("dataset.test.images 201: no effect, synthetic has 200") != std::string::npos);
     CHECK(outcome.out.find("kd.temperature=2: no effect") != std::string::npos);
     CHECK(outcome.out.find("products") == std::string::npos);
     const Outcome gpu =
