@@ -7,6 +7,7 @@
 #include "data/load.h"
 #include "tests/apps/tiny_runs.h"
 #include "tests/support/python.h"
+#include "tests/support/sources.h"
 
 using namespace mlkd;
 using namespace mlkd::test;
@@ -15,7 +16,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const fs::path root = fs::path(MLKD_GOLDEN_DIR).parent_path().parent_path();
+const fs::path root = test::sources();
 
 }  // namespace
 

@@ -7,6 +7,7 @@
 
 #include "apps/config_keys.h"
 #include "tests/apps/config_text.h"
+#include "tests/support/sources.h"
 
 using namespace mlkd;
 using namespace mlkd::test;
@@ -15,7 +16,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const fs::path root = fs::path(MLKD_GOLDEN_DIR).parent_path().parent_path();
+const fs::path root = test::sources();
 
 }  // namespace
 

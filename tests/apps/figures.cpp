@@ -17,6 +17,7 @@
 #include "apps/npy.h"
 #include "engine/error.h"
 #include "tests/support/python.h"
+#include "tests/support/sources.h"
 #include "tests/support/temporary_folder.h"
 
 using namespace mlkd;
@@ -324,7 +325,7 @@ TEST_CASE("npy: NumPy reads what is written") {
     CHECK(npy_values(folder / "m.npy") == values);
     CHECK_THROWS_AS(write_npy(folder / "m.npy", values, 3, 3), Error);
 
-    const fs::path root = fs::path(MLKD_GOLDEN_DIR).parent_path().parent_path();
+    const fs::path root = test::sources();
     const std::string python = (root / ".venv/bin/python").string();
     if (!test::python_has(python, "numpy")) {
         MESSAGE("skipped: no numpy in " << python);

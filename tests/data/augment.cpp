@@ -10,6 +10,7 @@
 
 #include "engine/safetensors.h"
 #include "tests/data/images.h"
+#include "tests/support/sources.h"
 #include "tests/support/temporary_folder.h"
 
 using namespace mlkd;
@@ -49,7 +50,7 @@ int differing_bytes(const std::uint8_t* expected, const std::uint8_t* in, Augmen
 
 TEST_CASE("augment: every reference case, byte for byte") {
     std::set<std::string> operations;
-    for (const auto& entry : std::filesystem::directory_iterator(MLKD_GOLDEN_DIR)) {
+    for (const auto& entry : std::filesystem::directory_iterator(test::reference_values())) {
         if (!entry.path().filename().string().starts_with("augment-")) continue;
         CAPTURE(entry.path().filename().string());
         const SafetensorsFile file = read_safetensors(entry.path().string());
@@ -97,7 +98,7 @@ TEST_CASE("augment: equal to Pillow 9.4 where it is installed") {
     const test::TemporaryFolder folder;
     test::write_bytes(folder / "cases", {reinterpret_cast<const char*>(cases.data()), cases.size() * sizeof(Case)});
     test::write_bytes(folder / "images", {reinterpret_cast<const char*>(images.data()), images.size()});
-    const std::filesystem::path root = std::filesystem::path(MLKD_GOLDEN_DIR).parent_path().parent_path();
+    const std::filesystem::path root = test::sources();
     std::string names;
     for (int i = 0; i <= random_operations; ++i) names += std::string(i ? "," : "") + name_of(static_cast<AugmentOp>(i));
     const std::string command =

@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "tests/data/images.h"
+#include "tests/support/sources.h"
 #include "tests/support/temporary_folder.h"
 
 using namespace mlkd;
@@ -24,7 +25,7 @@ void write_program(const std::string& path, const std::string& body) {
 }
 
 Outcome run(const test::TemporaryFolder& folder, const std::string& arguments) {
-    const fs::path script = fs::path(MLKD_GOLDEN_DIR).parent_path().parent_path() / "scripts/get_cifar100.sh";
+    const fs::path script = test::sources() / "scripts/get_cifar100.sh";
     const std::string command =
         "cd " + folder.path() + " && PATH=" + (folder / "bin") + ":$PATH " + script.string() + " " + arguments + " >out 2>&1";
     const int status = std::system(command.c_str());

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/error.h"
+#include "tests/support/sources.h"
 #include "tests/support/temporary_folder.h"
 
 using namespace mlkd;
@@ -145,7 +146,7 @@ TEST_CASE("safetensors: content that cannot be written is refused, and no file a
 TEST_CASE("safetensors: the reference files, byte for byte, and through a round trip") {
     int files = 0;
     const TemporaryFolder folder;
-    for (const auto& entry : std::filesystem::directory_iterator(MLKD_GOLDEN_DIR)) {
+    for (const auto& entry : std::filesystem::directory_iterator(test::reference_values())) {
         if (entry.path().extension() != ".safetensors") continue;
         CAPTURE(entry.path().string());
         const SafetensorsFile file = read_safetensors(entry.path().string());
@@ -166,7 +167,7 @@ TEST_CASE("safetensors: the reference files, byte for byte, and through a round 
         check_same(file, read_safetensors(folder / "copy"));
         ++files;
     }
-    if (files == 0) MESSAGE("skipped: no reference files in " << MLKD_GOLDEN_DIR);
+    if (files == 0) MESSAGE("skipped: no reference files in " << test::reference_values().string());
 }
 
 TEST_CASE("safetensors: files that are not there, or not files") {

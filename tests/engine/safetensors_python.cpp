@@ -6,12 +6,13 @@
 
 #include "engine/safetensors.h"
 #include "tests/support/python.h"
+#include "tests/support/sources.h"
 #include "tests/support/temporary_folder.h"
 
 using namespace mlkd;
 
 TEST_CASE("safetensors: the official library reads our files and writes the same bytes") {
-    const std::filesystem::path root = std::filesystem::path(MLKD_GOLDEN_DIR).parent_path().parent_path();
+    const std::filesystem::path root = test::sources();
     const std::string python = (root / ".venv/bin/python").string();
     if (!test::python_has(python, "safetensors.numpy")) {
         MESSAGE("skipped: no safetensors in " << python);

@@ -6,6 +6,7 @@
 
 #include "engine/safetensors.h"
 #include "tests/losses/problem.h"
+#include "tests/support/sources.h"
 
 using namespace mlkd;
 
@@ -57,7 +58,7 @@ TEST_CASE("losses: golden cases") {
     const std::unique_ptr<Backend> backend = make_cpu_backend();
     constexpr double weights_as_float = 5e-8;  // 0.1 and 0.9 are not floats
     int cases = 0;
-    for (const auto& entry : std::filesystem::directory_iterator(MLKD_GOLDEN_DIR)) {
+    for (const auto& entry : std::filesystem::directory_iterator(test::reference_values())) {
         const std::string name = entry.path().filename().string();
         if (!name.starts_with("loss-")) continue;
         CAPTURE(name);
