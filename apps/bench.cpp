@@ -75,7 +75,7 @@ public:
                 backend_.synchronize();
             }
         }
-        if (recording_ != nullptr) state.counters["kernels"] = static_cast<double>(recording_->kernels()) / runs_;
+        if (recording_ != nullptr) state.counters["kernels"] = static_cast<double>(recording_->kernels()) / recorded_runs_;
         using benchmark::Counter;
         const auto rate = [&](const char* name, double amount) {
             if (amount > 0) state.counters[name] = Counter(amount, Counter::kIsIterationInvariantRate);
@@ -92,25 +92,32 @@ public:
     }
 
 private:
-    // A GPU is timed by rounds of several runs: a launch and the wait for its end take longer than many a kernel.
+    // A GPU is timed by rounds of many runs: starting the first one and waiting for the last one takes some ten microseconds, longer
+    // than many a kernel. A round replays a recording of several runs, since starting a small one takes longer than it runs.
     void prepare_round() {
-        constexpr double seconds_of_a_round = 2e-3;
-        constexpr int most_runs = 200;
-        runs_ = 1;
-        runs_ = std::clamp(static_cast<int>(seconds_of_a_round / seconds_of_round()), 1, most_runs);
+        constexpr double seconds_of_a_recording = 2e-3, seconds_of_a_round = 20e-3;
+        constexpr int most_runs = 200, most_replays = 200;
+        runs_ = recorded_runs_ = replays_ = 1;
+        recorded_runs_ = times_in(seconds_of_a_recording, most_runs);
         if (graph_) recording_ = backend_.record([&] { run_each(); });
         if (recording_ != nullptr && recording_->kernels() == 0) recording_ = nullptr;  // work of the host
         seconds_of_round();
+        replays_ = times_in(seconds_of_a_round, most_replays);
+        runs_ = recorded_runs_ * replays_;
     }
+    // How many rounds as they are now take so long.
+    int times_in(double seconds, int most) { return std::clamp(static_cast<int>(seconds / seconds_of_round()), 1, most); }
     void run_each() {
-        for (int run = 0; run < runs_; ++run) work_.run();
+        for (int run = 0; run < recorded_runs_; ++run) work_.run();
     }
     double seconds_of_round() {
         const auto start = std::chrono::steady_clock::now();
-        if (recording_ != nullptr)
-            recording_->replay();
-        else
-            run_each();
+        for (int replay = 0; replay < replays_; ++replay) {
+            if (recording_ != nullptr)
+                recording_->replay();
+            else
+                run_each();
+        }
         backend_.synchronize();
         return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     }
@@ -120,7 +127,7 @@ private:
     bool on_gpu_, graph_;
     const BenchCase* current_ = nullptr;
     BenchWork work_;
-    int runs_ = 1;
+    int recorded_runs_ = 1, replays_ = 1, runs_ = 1;  // of a recording; of it in a round; of a round
     std::unique_ptr<Recording> recording_;
 };
 

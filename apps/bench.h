@@ -14,7 +14,7 @@ struct BenchOptions {
     double min_time = 0.2;  // seconds of a repetition
     int repetitions = 5;
     bool graph = true;      // on a GPU: time recordings, not launches one by one
-    DeviceOptions device;
+    DeviceOptions device;   // plan_file: convolutions that are chosen already, and those that are chosen now
 };
 
 // The names that the filter selects. Throws UsageError for a filter that is no regular expression or selects nothing.

@@ -24,6 +24,7 @@ void add_bench_command(CLI::App& app, ExitCode&) {
         ->capture_default_str()
         ->check(CLI::Range(1e-6, 3600.0));
     command->add_option("--repetitions", options.repetitions, "repetitions of each benchmark")->capture_default_str()->check(CLI::Range(1, 10000));
+    command->add_option("--plans", options.device.plan_file, "keep the choices of convolutions there (JSON), for the next call");
     command->add_flag("--no-graph", arguments->no_graph, "on a GPU, launch kernels one by one, not as a graph");
     command->add_flag("--list", arguments->list, "print the names and stop")->excludes(json);
     add_device_options(*command, options.device);
@@ -31,8 +32,8 @@ void add_bench_command(CLI::App& app, ExitCode&) {
         "Times are wall-clock. Shares are of peaks measured at the start: multiply-adds in registers, and adding large arrays.\n"
         "Small tensors stay in caches, so their GB/s may pass the peak, which is the memory's. Winograd convolutions need fewer\n"
         "multiplications than are counted. 'MB peak' is the process' memory since the benchmark's preparation, 'MB workspace'\n"
-        "what a loss takes beyond its inputs and gradients. On a GPU a benchmark is recorded as a graph of as many runs as take\n"
-        "some milliseconds, and the time is a run's share.\n"
+        "what a loss takes beyond its inputs and gradients. On a GPU a benchmark is recorded as a graph, replayed as often as\n"
+        "takes twenty milliseconds, and the time is a run's share.\n"
         "conv/… lists a shape once, under the first network that has it: resnet20, resnet8x4, resnet32x4.\n"
         "Examples:\n"
         "  mlkd bench --filter '^step/' --json steps.json\n"
