@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <functional>
 
 #include "apps/output.h"
 #include "apps/signals.h"
@@ -14,21 +13,6 @@
 
 namespace mlkd {
 namespace {
-
-// Calls visit(logits (B, classes), target (B)) for every batch; both live on the device until the next one.
-void for_each_batch(Backend& backend, StepArena& arena, Network& network, BatchFeed& feed,
-                    const std::function<void(const Tensor& logits, const Tensor& target)>& visit) {
-    network.fold();
-    feed.start_epoch(0);
-    while (const std::int64_t size = feed.next()) {
-        stop_if_signalled();
-        arena.begin(fmt::format("evaluate {} {}", network.name(), size));
-        feed.make();
-        EvaluationPass pass{backend, arena};
-        visit(network.evaluate(pass, feed.images()), feed.target());
-        arena.end();
-    }
-}
 
 [[noreturn]] void fail_non_finite(const std::string& what, const std::string& where) {
     throw Error(fmt::format("{}: {} although its weights are finite: some are too large for the precision (try fp32), or its running "
@@ -60,16 +44,32 @@ std::unique_ptr<BatchFeed> make_test_feed(Backend& backend, const Network& netwo
                      network.precision());
 }
 
-Evaluation evaluate(Backend& backend, StepArena& arena, Network& network, BatchFeed& feed) {
-    PersistentArena memory(backend);
-    const Tensor counters = memory.allocate("counters", DType::f64, {accuracy_counter_count});
+Evaluator::Evaluator(Backend& backend, StepArena& arena, Network& network, BatchFeed& feed, bool use_graph)
+    : backend_(backend),
+      arena_(arena),
+      network_(network),
+      feed_(feed),
+      memory_(backend),
+      counters_(memory_.allocate("counters", DType::f64, {accuracy_counter_count})),
+      work_(backend, use_graph, [this](std::int64_t size) { enqueue(size); }) {}
+
+Evaluation Evaluator::run() {
+    return run([](const Tensor&) {});
+}
+
+Evaluation Evaluator::run(const Visit& visit) {
+    network_.fold();
+    backend_.fill_zero(counters_.data, counters_.bytes());
+    feed_.start_epoch(0);
     Evaluation result;
-    for_each_batch(backend, arena, network, feed, [&](const Tensor& logits, const Tensor& target) {
-        accumulate_accuracy(backend.stream(), arena, counters, logits, target);
-        result.images += target.elements();
-    });
+    while (const std::int64_t size = feed_.next()) {
+        stop_if_signalled();
+        work_.run(size);
+        result.images += size;
+        visit(logits_.at(size));
+    }
     std::array<double, accuracy_counter_count> counts{};
-    backend.copy_to_host(counts.data(), counters.data, counters.bytes());
+    backend_.copy_to_host(counts.data(), counters_.data, counters_.bytes());
     const auto images = static_cast<double>(result.images);
     result.top1 = 100.0 * counts[AccuracyCounter::top1] / images;
     result.top5 = 100.0 * counts[AccuracyCounter::top5] / images;
@@ -77,10 +77,20 @@ Evaluation evaluate(Backend& backend, StepArena& arena, Network& network, BatchF
     return result;
 }
 
+void Evaluator::enqueue(std::int64_t size) {
+    arena_.begin(fmt::format("evaluate {} {}", network_.name(), size));
+    feed_.make();
+    EvaluationPass pass{backend_, arena_};
+    const Tensor logits = network_.evaluate(pass, feed_.images());
+    accumulate_accuracy(backend_.stream(), arena_, counters_, logits, feed_.target());
+    arena_.end();
+    logits_[size] = logits;
+}
+
 Evaluation evaluate(Backend& backend, StepArena& arena, Network& network, const Dataset& dataset, std::int64_t batch_size) {
     require_same_classes(network, dataset, network.name());
     const auto feed = make_test_feed(backend, network, dataset, batch_size);
-    const Evaluation result = evaluate(backend, arena, network, *feed);
+    const Evaluation result = Evaluator(backend, arena, network, *feed, true).run();
     MLKD_CHECK(result.images == dataset.size(), "evaluation: not every image was seen exactly once");
     return result;
 }
@@ -91,7 +101,7 @@ std::vector<float> evaluate_logits(Backend& backend, StepArena& arena, Network& 
     const auto feed = make_test_feed(backend, network, dataset, batch_size);
     std::vector<float> all(static_cast<std::size_t>(dataset.size() * dataset.classes));
     std::size_t filled = 0;
-    for_each_batch(backend, arena, network, *feed, [&](const Tensor& logits, const Tensor&) {
+    Evaluator(backend, arena, network, *feed, true).run([&](const Tensor& logits) {
         backend.copy_to_host(all.data() + filled, logits.data, logits.bytes());
         filled += static_cast<std::size_t>(logits.elements());
     });

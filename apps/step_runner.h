@@ -1,12 +1,9 @@
 #pragma once
-// A training step from the place in the epoch to the updated weights: views, step, meter. The first step with a batch of some
-// size runs launch by launch and settles plans and memory; the second one is recorded where the device can, and from then on
-// a step is one launch of the recording. Both forms give the same bits.
+// A training step from the place in the epoch to the updated weights: views, step, meter. Recorded where the device can; both
+// forms give the same bits.
 #include <cstdint>
-#include <functional>
-#include <map>
-#include <memory>
 
+#include "apps/recorded_work.h"
 #include "apps/training_step.h"
 #include "data/feed.h"
 #include "losses/meter.h"
@@ -21,21 +18,11 @@ public:
     // Runs the feed's current batch, of `size` images. Returns as soon as it is enqueued.
     void run(std::int64_t size);
     // The recording of batches of `size`, or nullptr while there is none.
-    const Recording* recording(std::int64_t size) const;
+    const Recording* recording(std::int64_t size) const { return work_.recording(size); }
 
 private:
-    struct Kind {
-        bool settled = false;
-        std::unique_ptr<Recording> recording;
-    };
-    void enqueue(std::int64_t size);
-
-    Backend& backend_;
-    BatchFeed& feed_;
     TrainingStep& step_;
-    LossMeter& meter_;
-    bool use_graph_;
-    std::map<std::int64_t, Kind> kinds_;
+    RecordedWork work_;
 };
 
 }  // namespace mlkd

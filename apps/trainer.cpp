@@ -119,6 +119,7 @@ Trainer::Trainer(Config config, const TrainOptions& options)
                             student_->precision());
     test_feed_ = make_test_feed(*backend_, *student_, test_data_, config_.dataset.test.batch_size);
     runner_.emplace(*backend_, *train_feed_, *step_, meter_, config_.graph);
+    evaluator_.emplace(*backend_, arena_, *student_, *test_feed_, config_.graph);
     if (options.resume)
         resume();
     else
@@ -260,7 +261,7 @@ void Trainer::train_epoch() {
 void Trainer::finish_epoch() {
     const EpochTraining train = training();
     const Clock::time_point evaluation_start = Clock::now();
-    const Evaluation test = evaluate(*backend_, arena_, *student_, *test_feed_);
+    const Evaluation test = evaluator_->run();
     if (!std::isfinite(test.loss)) fail_non_finite("the test loss", progress_.next_batch);
     const nlohmann::ordered_json metrics = epoch_metrics(train, test, seconds_since(evaluation_start));
 

@@ -64,6 +64,7 @@ private:
     std::optional<TrainingStep> step_;
     LossMeter meter_;
     std::optional<StepRunner> runner_;
+    std::optional<Evaluator> evaluator_;
     bool graph_shown_ = false;
     std::string warnings_;  // of all resumptions
     Progress progress_;
