@@ -9,6 +9,7 @@
 #include "apps/foreign_names.h"
 #include "apps/output.h"
 #include "engine/error.h"
+#include "engine/gpu_present.h"
 
 namespace mlkd {
 
@@ -53,6 +54,7 @@ std::unique_ptr<Backend> make_backend(const DeviceOptions& options) {
         std::string why;
         if (auto backend = make_cuda_backend(*cuda, why)) return backend;
         if (options.device != "auto") throw Error(fmt::format("--device {}: {}", options.device, why));
+        if (gpu_present()) print_error(fmt::format("--device auto: takes the CPU, although there is a GPU: {}", why));
     }
     if (options.precision == "tf32") {
         if (options.device == "cpu") throw UsageError("--precision tf32 is a GPU's; use fp32, bf16 or auto");

@@ -21,8 +21,8 @@ struct DeviceOptions {
 };
 
 // Throws UsageError for an unknown device or precision, tf32 on a CPU, and `deterministic` with `nondeterministic`; Error with
-// the reason when a demanded GPU is not usable, or the CPU cannot compute in bf16. Where `auto` falls back on the CPU, tf32
-// becomes fp32 with a line on standard error.
+// the reason when a demanded GPU is not usable, or the CPU cannot compute in bf16. Where `auto` falls back on the CPU, a line on
+// standard error says why a GPU that is there was not taken, and another one that tf32 becomes fp32.
 std::unique_ptr<Backend> make_backend(const DeviceOptions& options);
 
 // The precision that `precision` means on a backend that make_backend made with it: fp32, tf32 or bf16.
