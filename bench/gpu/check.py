@@ -1,13 +1,16 @@
 """Stages of checks and measurements on a GPU; see scripts/gpu_check.sh."""
 import argparse
+import contextlib
 import os
 import shutil
 import sys
 import time
 
+from archive import pack
+from call import Call, Interrupted
 from correctness import stage_a, stage_b
 from in_turns import stage_e
-from machine import ROOT, describe, output_of
+from machine import BUNDLED_PROGRAMS, ROOT, describe, torch_version
 from measurements import stage_d
 from recorder import Stage, read_json, write_json
 from repeatability import stage_c
@@ -37,17 +40,29 @@ def list_of(allowed, word):
 def default_python():
     """One that has torch, if there is one."""
     candidates = [path for path in (shutil.which("python3"), "/usr/bin/python3") if path]
-    return next((path for path in candidates if output_of([path, "-c", "import torch"]) is not None), candidates[0])
+    return next((path for path in candidates if torch_version(path)), candidates[0])
+
+
+def rehearsal_data(data):
+    """Every training run makes synthetic images anew, which takes seconds for 50000: a rehearsal takes 200 of as many classes."""
+    if data and not data.startswith("synthetic"):
+        return data
+    parts = data.split(":")
+    return "synthetic:200:" + (parts[2] if len(parts) == 3 else "10")
 
 
 def arguments():
     parser = argparse.ArgumentParser(prog="gpu_check.sh", description=__doc__)
-    parser.add_argument("--bin", required=True, help="folder of mlkd, golden and the test programs (build/cuda/bin)")
-    parser.add_argument("--data", default="", help="folder of CIFAR-100's train.bin and test.bin; without it, c, part of d, and f are "
-                        "left out")
+    bundled = os.path.isdir(BUNDLED_PROGRAMS)
+    parser.add_argument("--bin", required=not bundled, default=BUNDLED_PROGRAMS if bundled else None,
+                        help="folder of mlkd, golden and the test programs (build/cuda/bin; in an unpacked bundle, its own)")
+    parser.add_argument("--data", default="", help="folder of CIFAR-100's train.bin and test.bin, or e.g. synthetic:50000:100, with which "
+                        "f is left out; without either, c, part of d, and f are")
     parser.add_argument("--out", default="gpu_check", help="folder of results (default: %(default)s)")
     parser.add_argument("--stages", default="all", type=list_of(STAGES, "stage"), help="e.g. a,c (default: all)")
-    parser.add_argument("--minutes", type=float, default=9, help="of a stage (default: %(default)s)")
+    parser.add_argument("--archive", help="file of everything in --out, for machines from which few files come back (default: "
+                        "the folder's name with .tar.gz)")
+    parser.add_argument("--minutes", type=float, default=9, help="of the whole call, from its start (default: %(default)s)")
     parser.add_argument("--python", help="the Python that has torch (default: one of python3 and /usr/bin/python3)")
     parser.add_argument("--lib", action="append", default=[], help="folder with cuDNN or cuBLAS; may be repeated. Those of PyTorch's "
                         "packages are found without it where the system has none that fit")
@@ -65,31 +80,42 @@ def arguments():
     if options.data and not os.path.isdir(options.data) and not options.data.startswith("synthetic"):
         parser.error(f"--data {options.data}: no such folder")
     options.device = "cpu" if options.allow_cpu else "cuda"
-    if options.allow_cpu and not options.data:
-        options.data = "synthetic:200:10"
+    if options.allow_cpu:
+        options.data = rehearsal_data(options.data)
     options.bin, options.out = os.path.abspath(options.bin), os.path.abspath(options.out)
+    options.archive = os.path.abspath(options.archive or options.out + ".tar.gz")
     if options.data and not options.data.startswith("synthetic"):
         options.data = os.path.abspath(options.data)
     options.python = options.python or default_python()
     return options
 
 
-def main():
-    options = arguments()
-    os.makedirs(options.out, exist_ok=True)
+def write_results(options):
+    """The report, then the archive of everything. A mistake in the report must not cost what was measured."""
+    counts = ""
+    try:
+        counts = write_report(options.out)
+    except Exception as error:
+        counts = f"no report: {type(error).__name__}: {error}"
+    pack(options.out, options.archive)
+    return counts
+
+
+def run_stages(options, call):
+    """How many of their commands failed."""
     machine = describe(options)
     known = {key: value for key, value in machine.items() if key != "environment"}
-    about = read_json(os.path.join(options.out, "machine.json")) or {}
-    calls = about.get("calls", []) + [{"when": time.strftime("%Y-%m-%d %H:%M:%S"), "arguments": sys.argv[1:], "commit": machine["commit"]}]
-    write_json(os.path.join(options.out, "machine.json"), {**known, "device": options.device, "calls": calls})
+    about = {"when": time.strftime("%Y-%m-%d %H:%M:%S"), "arguments": sys.argv[1:], "commit": machine["commit"]}
+    os.makedirs(os.path.join(options.out, "calls"), exist_ok=True)
+    write_json(os.path.join(options.out, "calls", time.strftime("%Y%m%d-%H%M%S-") + "".join(options.stages) + ".json"), about)
+    write_json(os.path.join(options.out, "machine.json"), {**known, "device": options.device})
     print(f"commit {machine['commit']}; {machine['card'] or 'nvidia-smi finds no GPU'}; torch {machine['torch'] or 'none'}")
     if options.device == "cuda" and not machine["gpu"]:
         print(f"no GPU: {machine['why_no_gpu']}")
-    os.chdir(ROOT)
     failed = 0
     for letter in options.stages:
         title, work = STAGES[letter]
-        stage = Stage(letter, title, options, machine)
+        stage = Stage(letter, title, options, machine, call)
         try:
             work(stage)
         except Exception as error:  # a mistake here must not end the stages after it
@@ -97,10 +123,29 @@ def main():
         stage.finished = True
         stage.save()
         failed += sum(record["status"] == "failed" for record in stage.records)
-    counts = write_report(options.out)
-    print("\n" + counts)
-    print(f"report: {os.path.join(options.out, 'gpu_report.md')}")
-    return 1 if failed else 0
+        write_results(options)
+    return failed
+
+
+def main():
+    options = arguments()
+    os.makedirs(options.out, exist_ok=True)
+    os.makedirs(os.path.dirname(options.archive), exist_ok=True)
+    os.chdir(ROOT)
+    call = Call(options.minutes, when_killed=lambda: write_results(options))
+    code = 0
+    try:
+        code = 1 if run_stages(options, call) else 0
+    except Interrupted as signalled:
+        code = 128 + signalled.number
+        with contextlib.suppress(OSError):  # whoever reads may be gone
+            print(f"\n{signalled}", flush=True)
+    finally:
+        call.close()
+        counts = write_results(options)
+    with contextlib.suppress(OSError):
+        print(f"\n{counts}\nreport: {os.path.join(options.out, 'gpu_report.md')}\narchive: {options.archive}", flush=True)
+    return code
 
 
 if __name__ == "__main__":

@@ -4,17 +4,18 @@ import subprocess
 import threading
 import time
 
-from runs import (bench_results, fresh_folder, metrics, mlkd, offered_precisions, offers, peaks, short_teacher, teacher_for, train_command)
+from runs import (bench_results, fresh_folder, metrics, mlkd, offered_precisions, offers, peaks, plans, short_teacher, teacher_for,
+                  train_command)
 
 
 class Utilisation:
     """nvidia-smi's share of the time in which a kernel ran, five times a second."""
 
-    def __init__(self):
-        self.samples = []  # (time, percent)
+    def __init__(self, call):
+        self.call, self.samples = call, []  # (time, percent)
         command = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", "-lms", "200"]
         try:
-            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+            self.process = call.start(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         except OSError:
             self.process = None
             return
@@ -27,8 +28,7 @@ class Utilisation:
 
     def stop(self):
         if self.process is not None:
-            self.process.terminate()
-            self.process.wait()
+            self.call.finish(self.process)
 
     def idle_percent(self, start, end):
         inside = [percent for when, percent in self.samples if start <= when <= end]
@@ -39,7 +39,7 @@ def bench(stage, key, filter_expression, *more):
     path = os.path.join(stage.folder, f"bench-{key}.json")
     repetitions = ["--min-time", "0.05", "--repetitions", "5"] if stage.on_gpu() else ["--min-time", "0.01", "--repetitions", "2"]
     stage.run(f"bench {key}", [mlkd(stage), "bench", "--device", stage.options.device, "--filter", filter_expression, "--json", path,
-                               *repetitions, *more])
+                               "--plans", plans(stage), *repetitions, *more])
     results = bench_results(path)
     if results:
         stage.data.setdefault("bench", {})[key] = results
@@ -56,7 +56,7 @@ def epoch(stage, precision, teacher):
     if not stage.passed_before(name, command) and not stage.lacks_gpu():
         fresh_folder(run, short_teacher(stage))
         stage.data.get("epoch", {}).pop(precision, None)
-    use = Utilisation() if stage.on_gpu() and not stage.lacks_gpu() else None
+    use = Utilisation(stage.call) if stage.on_gpu() and not stage.lacks_gpu() else None
     good = stage.run(name, command)
     end = time.time()
     if use is not None:

@@ -1,11 +1,13 @@
-"""Runs the commands of a stage within its time and writes down what came of each."""
+"""Runs the commands of a stage within the call's time and writes down what came of each."""
 import json
 import os
 import signal
 import subprocess
 import time
 
-# passed, failed; skipped: could not be run, for the reason given; unfinished: run the stage again.
+from call import Interrupted
+
+# passed, failed; skipped: could not be run, for the reason given; unfinished: no time was left, another call may go on.
 STATUSES = ("passed", "failed", "skipped", "unfinished")
 KEPT_LINES = 12
 
@@ -30,15 +32,13 @@ def read_json(path):
 
 
 class Stage:
-    """One stage: its records, its measured data, its time. Written to stage_X.json after every command."""
+    """One stage: its records and its measured data. Written to stage_X.json after every command."""
 
-    def __init__(self, letter, about, options, machine):
-        self.letter, self.options, self.machine = letter, options, machine
+    def __init__(self, letter, about, options, machine, call):
+        self.letter, self.options, self.machine, self.call = letter, options, machine, call
         self.folder = os.path.join(options.out, letter)
         self.path = os.path.join(options.out, f"stage_{letter}.json")
         os.makedirs(self.folder, exist_ok=True)
-        self.started = time.monotonic()
-        self.seconds = 60 * options.minutes
         before = read_json(self.path) or {}
         same = before.get("programs") == machine["programs"] and before.get("device") == options.device and not options.fresh
         self.before = {record["name"]: record for record in before.get("records", [])} if same else {}
@@ -49,7 +49,8 @@ class Stage:
         print(f"\n== {letter}: {about}", flush=True)
 
     def left(self):
-        return self.seconds - (time.monotonic() - self.started)
+        """Seconds of the call that commands may still take."""
+        return self.call.left()
 
     def on_gpu(self):
         return self.options.device == "cuda"
@@ -92,10 +93,10 @@ class Stage:
         if gpu and self.lacks_gpu():
             return self.skip(name, "no GPU: " + self.machine["why_no_gpu"])
         if self.left() < 5:
-            return self.add(name, "unfinished", reason="no time left in this stage; run it again")
+            return self.add(name, "unfinished", reason="no time left in this call")
         return True
 
-    def run(self, name, command, gpu=True, again=False, interrupt=False, limit=None, environment=None):
+    def run(self, name, command, gpu=True, again=False, interrupt=False, environment=None):
         """Runs a command, or takes over that it has passed before (unless again). interrupt: it saves and stops at SIGINT, with
         exit code 130, to be continued. Returns whether it passed."""
         before = None if again else self.passed_before(name, command)
@@ -104,26 +105,34 @@ class Stage:
         if not self.ready(name, gpu):
             return False
         log = os.path.join(self.folder, file_name(name) + ".log")
-        allowed = min(limit or self.left(), self.left())
-        reserve = min(20.0, allowed / 4) if interrupt else 0
-        start = time.monotonic()
+        allowed, start = self.left(), time.monotonic()
+        ending = signal.SIGINT if interrupt else signal.SIGTERM
+        # A run that saves itself needs some of its time for that.
+        grace = min(20.0, allowed / 4) if interrupt else min(3.0, allowed / 4)
+        with open(log, "w") as output:
+            try:
+                process = self.call.start(command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                                          env={**self.machine["environment"], **(environment or {})})
+            except OSError as error:
+                return self.add(name, "failed", command=text_of(command), rc=127, seconds=0.0, last_lines=str(error))
         late = False
         try:
-            with open(log, "w") as output:
-                process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                                           env={**self.machine["environment"], **(environment or {})}, start_new_session=True)
-                late = wait(process, allowed - reserve, signal.SIGINT if interrupt else signal.SIGTERM, reserve)
-        except OSError as error:
-            return self.add(name, "failed", command=text_of(command), rc=127, seconds=0.0, last_lines=str(error))
-        with open(log, errors="replace") as output:
-            text = output.read()
+            process.wait(timeout=max(0.1, allowed - grace))
+        except subprocess.TimeoutExpired:
+            late = True
+        except Interrupted as signalled:
+            self.call.finish(process, ending, 3)
+            self.add(name, "unfinished", command=text_of(command), rc=process.returncode, seconds=time.monotonic() - start,
+                     last_lines=last_lines(text_in(log)), log=log, reason=str(signalled))
+            raise
+        self.call.finish(process, ending, grace)
         seconds, code = time.monotonic() - start, process.returncode
         status, reason = "passed" if code == 0 else "failed", None
         if late and code != 0:
             reason = f"stopped after {seconds:.0f} s"
-            # What had nearly the whole stage for itself would not end the next time either.
-            status = "unfinished" if interrupt and code == 130 or allowed < 0.8 * self.seconds and limit is None else "failed"
-        return self.add(name, status, command=text_of(command), rc=code, seconds=seconds, last_lines=last_lines(text), log=log,
+            # What had nearly the whole call for itself would not end the next time either.
+            status = "unfinished" if interrupt and code == 130 or allowed < 0.8 * self.call.seconds else "failed"
+        return self.add(name, status, command=text_of(command), rc=code, seconds=seconds, last_lines=last_lines(text_in(log)), log=log,
                         **({"reason": reason} if reason else {}))
 
     def stopped(self, name, command, number, when):
@@ -133,39 +142,26 @@ class Stage:
         log = os.path.join(self.folder, file_name(name) + ".log")
         start = time.monotonic()
         with open(log, "w") as output:
-            process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                                       env=self.machine["environment"], start_new_session=True)
-            while process.poll() is None and not when() and self.left() > 0:
-                time.sleep(0.002)
-            process.send_signal(number)
-            wait(process, max(10.0, self.left()), signal.SIGKILL, 5)
-        code = process.returncode
-        with open(log, errors="replace") as output:
-            text = output.read()
+            process = self.call.start(command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                                      env=self.machine["environment"])
+        while process.poll() is None and not when() and self.left() > 0:
+            time.sleep(0.002)
+        process.send_signal(number)
+        try:
+            process.wait(timeout=max(1.0, min(30.0, self.left())))
+        except subprocess.TimeoutExpired:
+            pass
+        self.call.finish(process)
+        code, text = process.returncode, text_in(log)
         good = code in (-number, 128 + number)
         return self.add(name, "passed" if good else "failed", command=text_of(command), rc=code, seconds=time.monotonic() - start,
                         last_lines=last_lines(text), log=log,
                         **({} if good else {"reason": f"the signal came too late, or did not end it (exit code {code})"}))
 
 
-def wait(process, seconds, number, grace):
-    """Waits; at the end of the time the process group gets the signal, and after the grace SIGKILL. Whether it was late."""
-    try:
-        process.wait(timeout=max(0.1, seconds))
-        return False
-    except subprocess.TimeoutExpired:
-        pass
-    for send, patience in ((number, max(grace, 3)), (signal.SIGKILL, 30)):
-        try:
-            os.killpg(process.pid, send)
-        except ProcessLookupError:
-            pass
-        try:
-            process.wait(timeout=patience)
-            break
-        except subprocess.TimeoutExpired:
-            continue
-    return True
+def text_in(path):
+    with open(path, errors="replace") as file:
+        return file.read()
 
 
 def text_of(command):

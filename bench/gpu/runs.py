@@ -24,14 +24,24 @@ def offers(stage, command, option):
     return option in (output_of([mlkd(stage), command, "--help"], stage.machine["environment"]) or "")
 
 
+def synthetic(stage):
+    return stage.options.data.startswith("synthetic")
+
+
+def plans(stage):
+    """Convolution plans that all benchmarks of all calls share: each is made once."""
+    return os.path.join(stage.options.out, "convolution_plans.json")
+
+
 def train_command(stage, recipe, output, precision, *more):
-    """Later settings win. A rehearsal takes tiny networks, and the data's first images or synthetic ones."""
+    """Later settings win. A rehearsal takes tiny networks and the data's first images."""
     command = [mlkd(stage), "train", "--config", os.path.join(CONFIGS, recipe + ".json"), "--device", stage.options.device,
                "--data", stage.options.data, "--output", output, "--precision", precision]
+    if synthetic(stage):
+        command += ["dataset.type=auto"]  # the recipes ask for CIFAR-100
     if not stage.on_gpu():
-        command += ["dataset.type=auto", "distiller.student=resnet8", "solver.batch_size=32", "solver.lr=0.01"]
-        if not stage.options.data.startswith("synthetic"):
-            command += ["dataset.train_images=200"]
+        command += ["distiller.student=resnet8", "solver.batch_size=32", "solver.lr=0.01", "dataset.train_images=200",
+                    "dataset.test.images=200"]
         if recipe != "vanilla_teacher" and recipe != "vanilla_student":
             command += ["distiller.teacher=resnet8", "mlkd.loss.class_weight=0.1"]
     return command + list(more)

@@ -2,7 +2,7 @@
 import os
 import shutil
 
-from runs import metrics, mlkd, offered_precisions, train_command
+from runs import metrics, mlkd, offered_precisions, synthetic, train_command
 
 RUNS = {  # name: recipe, precision (None: bf16 where it is offered)
     "teacher": ("vanilla_teacher", None),
@@ -17,6 +17,9 @@ def stage_f(stage):
     options = stage.options
     if not options.data:
         stage.skip("training", "no --data")
+        return
+    if synthetic(stage) and stage.on_gpu():
+        stage.skip("training", "the published recipes need real images")
         return
     precisions = offered_precisions(stage)
     default = next(name for name in ("bf16", "tf32", "fp32") if name in precisions)

@@ -22,7 +22,12 @@ NOT_RUN = {  # what a command begins with: why it cannot run here
     "python3 -m venv peer": "for PyTorch, the next line",
     "peer/bin/pip install torch": "downloads gigabytes",
     "bench/compare_pytorch.py": "needs that PyTorch and measures for minutes; the test compare_pytorch rehearses it",
-    "scripts/gpu_check.sh": "needs a GPU; the test gpu_check rehearses it",
+    "scripts/gpu_check.sh": "needs a GPU; the tests gpu_check and gpu_calls rehearse it",
+    "scripts/gpu_bundle.sh": "needs the CUDA build; the test gpu_bundle makes a bundle of this one",
+    "cmake --build --preset cuda": "needs nvcc",
+    "python3 -m tarfile -e mlkd_gpu.tar.xz": "unpacks that bundle",
+    "for archive in results": "unpacks what those calls left behind; the test gpu_calls does",
+    "bench/gpu/report.py gpu_check": "reports on it; the test gpu_calls does",
 }
 DATA = "synthetic:8:100"  # fits every recipe: CIFAR-100's classes
 # A line of a block that is not marked as sh, but that a reader would type.
