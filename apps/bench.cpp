@@ -28,7 +28,7 @@ std::vector<BenchCase> selected_cases(const BenchOptions& options, Backend& back
     const DType precision = network_type(options.device.precision);
     add_step_cases(cases, precision);
     add_loss_cases(cases);
-    add_kernel_cases(cases, backend, precision);
+    add_kernel_cases(cases, precision);
     add_view_cases(cases);
     add_convolution_cases(cases, backend, precision);
     try {

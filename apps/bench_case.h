@@ -31,7 +31,7 @@ struct BenchCase {
 // precision: of the networks, f32 or bf16.
 void add_step_cases(std::vector<BenchCase>& cases, DType precision);
 void add_loss_cases(std::vector<BenchCase>& cases);
-void add_kernel_cases(std::vector<BenchCase>& cases, Backend& backend, DType precision);
+void add_kernel_cases(std::vector<BenchCase>& cases, DType precision);
 void add_view_cases(std::vector<BenchCase>& cases);
 void add_convolution_cases(std::vector<BenchCase>& cases, Backend& backend, DType precision);
 

@@ -7,7 +7,6 @@
 #include "apps/bench_case.h"
 #include "engine/elementwise.h"
 #include "engine/sgd.h"
-#include "engine/vendor_batch_norm.h"
 #include "layers/batch_norm_kernels.h"
 #include "layers/head_kernels.h"
 #include "losses/accuracy.h"
@@ -78,23 +77,6 @@ BenchWork prepare_batch_norm(Backend& backend, const Activation& a, DType dtype,
     return {.run = [state, stream] { state->backward(stream); }, .bytes = bytes_of({dL_dy, y, x, dL_dy, dL_dy, x, dL_dx})};
 }
 
-// cuDNN's on the same tensors, without the addition and the ReLU, which it does not know: less to read and write.
-BenchWork prepare_vendor_batch_norm(Backend& backend, const Activation& a, DType dtype, bool forward) {
-    const auto state = std::make_shared<BatchNormState>(backend, a, dtype);
-    const std::shared_ptr<VendorBatchNorm> vendor = make_vendor_batch_norm(backend);
-    const auto run_forward = [state, vendor] {
-        vendor->forward(state->y, state->mean, state->inverse_deviation, state->running_mean, state->running_variance, state->x,
-                        state->gamma, state->beta);
-    };
-    run_forward();
-    if (forward) return {.run = run_forward, .bytes = bytes_of({state->x, state->x, state->y})};
-    const auto run_backward = [state, vendor] {
-        vendor->backward(state->dL_dx, state->dL_dgamma, state->dL_dbeta, state->dL_dy, state->x, state->gamma, state->mean,
-                         state->inverse_deviation);
-    };
-    return {.run = run_backward, .bytes = bytes_of({state->dL_dy, state->x, state->dL_dy, state->x, state->dL_dx})};
-}
-
 BenchWork prepare_add(Backend& backend, const Activation& a, DType dtype) {
     const auto tensors = std::make_shared<BenchTensors>(backend);
     const Tensor sum = tensors->zeros(shape_of(a), dtype), addend = tensors->uniform(shape_of(a), -1, 1, dtype);
@@ -150,16 +132,11 @@ BenchWork prepare_accuracy(Backend& backend, std::int64_t columns) {
 
 }  // namespace
 
-void add_kernel_cases(std::vector<BenchCase>& cases, Backend& on, DType precision) {
-    const bool on_gpu = on.stream().device == DeviceKind::cuda;
+void add_kernel_cases(std::vector<BenchCase>& cases, DType precision) {
     for (const Activation& a : activations) {
-        for (const bool forward : {true, false}) {
-            const std::string name = fmt::format("{}/{}", forward ? "forward" : "backward", text_of(a));
-            cases.push_back({"kernel/batch_norm/" + name, [=](Backend& device) { return prepare_batch_norm(device, a, precision, forward); }});
-            if (!on_gpu) continue;
-            cases.push_back({"kernel/cudnn_batch_norm/" + name,
-                             [=](Backend& device) { return prepare_vendor_batch_norm(device, a, precision, forward); }});
-        }
+        for (const bool forward : {true, false})
+            cases.push_back({fmt::format("kernel/batch_norm/{}/{}", forward ? "forward" : "backward", text_of(a)),
+                             [=](Backend& device) { return prepare_batch_norm(device, a, precision, forward); }});
         cases.push_back({fmt::format("kernel/add/{}", text_of(a)), [=](Backend& device) { return prepare_add(device, a, precision); }});
     }
     for (const Activation& a : {Activation{8, 64}, Activation{8, 256}})

@@ -37,13 +37,9 @@ void* function_of(void* library, const char* name) {
     return function;
 }
 
-void* cudnn_library() {
-    return load_library(fmt::format("libcudnn.so.{}", CUDNN_MAJOR),
-                        fmt::format("install cuDNN {}, or add its folder to LD_LIBRARY_PATH", CUDNN_MAJOR));
-}
-
 Cudnn load_cudnn() {
-    void* library = cudnn_library();
+    void* library = load_library(fmt::format("libcudnn.so.{}", CUDNN_MAJOR),
+                                 fmt::format("install cuDNN {}, or add its folder to LD_LIBRARY_PATH", CUDNN_MAJOR));
     Cudnn cudnn{};
     look_up(library, "cudnnGetVersion", cudnn.get_version);
     require_version("cuDNN", static_cast<int>(cudnn.get_version() / 10000), CUDNN_MAJOR);

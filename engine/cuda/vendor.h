@@ -49,8 +49,7 @@ Cublas load_cublas();
 // The handle of `file`, else Error: "libcudnn.so.9 not found (<the linker's reason>): <advice>".
 void* load_library(const std::string& file, const std::string& advice);
 
-// libcudnn, and a function of a loaded library; throw Error likewise.
-void* cudnn_library();
+// A function of a loaded library; throws Error likewise.
 void* function_of(void* library, const char* name);
 template <class Function> void look_up(void* library, const char* name, Function*& function) {
     function = reinterpret_cast<Function*>(function_of(library, name));

@@ -1,9 +1,8 @@
-// Batch norm on a GPU against the CPU's and against cuDNN's.
+// Batch norm on a GPU against the CPU's.
 #include "layers/batch_norm_kernels.h"
 
 #include <doctest/doctest.h>
 
-#include "engine/vendor_batch_norm.h"
 #include "layers/head_kernels.h"
 #include "tests/cuda/both_devices.h"
 
@@ -91,34 +90,3 @@ TEST_CASE("both devices: batch norm in evaluation mode, folded, and pooling of a
 }
 
 TEST_SUITE_END();
-
-TEST_CASE("batch norm on a GPU gives what cuDNN's gives") {
-    const auto gpu = gpu_backend();
-    if (gpu == nullptr) return;
-    const auto vendor = make_vendor_batch_norm(*gpu);
-    if (vendor == nullptr) return;  // a CPU in the GPU's place
-    for (const Setting& s : settings) {
-        if (s.views != 1 && s.x[0] == s.views) continue;
-        for (const DType dtype : {DType::f32, DType::bf16}) {
-            CAPTURE(s.x.text());
-            const Setting plain{s.x, 1, false, false};  // what cuDNN knows
-            DeviceTensors ours(*gpu), theirs(*gpu);
-            const Layer layer(ours, plain, dtype), same(theirs, plain, dtype);
-            const Shape vector{s.x[3]};
-            const Tensor y = theirs.output(s.x, dtype), mean = theirs.output(vector), inverse = theirs.output(vector);
-            const Tensor running_mean = theirs.zeros(vector), running_variance = theirs.zeros(vector);
-            const Tensor dL_dx = theirs.output(s.x, dtype), dL_dgamma = theirs.output(vector), dL_dbeta = theirs.output(vector);
-            vendor->forward(y, mean, inverse, running_mean, running_variance, same.x, same.gamma, same.beta);
-            vendor->backward(dL_dx, dL_dgamma, dL_dbeta, same.dL_dy, same.x, same.gamma, mean, inverse);
-            const auto near = [&](const Tensor& mine, const Tensor& other, double tolerance) {
-                return distance(ours.fetched(mine), theirs.fetched(other)) < tolerance;
-            };
-            CHECK(near(layer.y, y, tolerance_of(dtype)));
-            CHECK(near(layer.mean, mean, 1e-5));
-            CHECK(near(layer.inverse_deviation, inverse, 1e-4));
-            CHECK(near(layer.dL_dgamma, dL_dgamma, 1e-3));
-            CHECK(near(layer.dL_dbeta, dL_dbeta, 1e-3));
-            CHECK(near(layer.dL_dx, dL_dx, 10 * tolerance_of(dtype)));
-        }
-    }
-}
