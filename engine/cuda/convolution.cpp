@@ -6,6 +6,7 @@
 #include <limits>
 #include <utility>
 
+#include "engine/cuda/graph.h"
 #include "engine/error.h"
 
 namespace mlkd::cuda {
@@ -13,54 +14,87 @@ namespace {
 
 struct Candidate {
     std::unique_ptr<ConvolutionPlan> plan;
+    std::unique_ptr<Graph> runs = nullptr;                        // several of them, as a graph; none before it is recorded
     float milliseconds = std::numeric_limits<float>::infinity();  // of one run, at best
-    bool failed = false;
 };
 
-class Timer {
+// Runs plans on a call's operands, with a workspace that is gone when the choice is made: the one that all plans share need not be as
+// large as the hungriest candidate's. Candidates must be gone before the trial is, as their graphs hold its workspace.
+class Trial {
 public:
-    Timer(cudnnHandle_t handle, cudaStream_t stream, const ConvolutionOperands& operands, void* workspace)
-        : handle_(handle), stream_(stream), operands_(operands), workspace_(workspace), start_(make_event()), stop_(make_event()) {}
+    Trial(cudnnHandle_t handle, cudaStream_t stream, const ConvolutionOperands& operands, std::size_t workspace_bytes)
+        : handle_(handle),
+          stream_(stream),
+          operands_(operands),
+          workspace_(allocate_device_memory(workspace_bytes, stream)),
+          start_(make_event()),
+          stop_(make_event()) {}
 
+    // Whether the plan starts: there are engines that are proposed, can be built, and then do not. The first run also loads an engine's
+    // code, which a graph could not.
+    bool starts(const ConvolutionPlan& plan) {
+        const bool started = without_error([&] { execute(plan); });
+        check_cuda(cudaStreamSynchronize(stream_), "trying an engine");
+        return started;
+    }
+    // Whether the candidate, which starts, can be recorded: as a graph it is timed, since a step is one.
+    bool record(Candidate& candidate) {
+        return without_error([&] {
+            candidate.runs = std::make_unique<Graph>(stream_, [&] {
+                for (int run = 0; run < runs; ++run) execute(*candidate.plan);
+            });
+        });
+    }
     void time(Candidate& candidate) {
-        constexpr int runs = 10;
-        try {
-            check_cuda(cudaEventRecord(start_.get(), stream_), "timing");
-            for (int i = 0; i < runs; ++i) candidate.plan->execute(handle_, operands_, workspace_);
-            check_cuda(cudaEventRecord(stop_.get(), stream_), "timing");
-        } catch (const Error&) {
-            // An engine that is proposed, builds, and then will not start: another one has to do.
-            candidate.failed = true;
-            cudaGetLastError();
-        }
+        check_cuda(cudaEventRecord(start_.get(), stream_), "timing");
+        candidate.runs->replay();
+        check_cuda(cudaEventRecord(stop_.get(), stream_), "timing");
         check_cuda(cudaStreamSynchronize(stream_), "timing");
-        if (candidate.failed) return;
         float elapsed = 0;
         check_cuda(cudaEventElapsedTime(&elapsed, start_.get(), stop_.get()), "timing");
         candidate.milliseconds = std::min(candidate.milliseconds, elapsed / runs);
     }
 
 private:
+    static constexpr int runs = 10;
+
+    void execute(const ConvolutionPlan& plan) { plan.execute(handle_, operands_, workspace_.get()); }
+    template <class Work> static bool without_error(const Work& work) {
+        try {
+            work();
+            return true;
+        } catch (const Error&) {
+            cudaGetLastError();  // another engine has to do
+            return false;
+        }
+    }
+
     cudnnHandle_t handle_;
     cudaStream_t stream_;
     const ConvolutionOperands& operands_;
-    void* workspace_;
+    DeviceMemory workspace_;
     EventHandle start_, stop_;
 };
 
-// In turn, so that a busy moment of the machine hits the candidates alike. The first round loads code and warms caches.
-void time_in_turn(std::vector<Candidate>& candidates, Timer& timer) {
+// nullptr where the engine cannot be built or asks for too much workspace; `why` then says so.
+std::unique_ptr<ConvolutionPlan> make_small_plan(const ConvolutionGraph& graph, const EngineChoice& choice, std::string& why) {
+    auto plan = ConvolutionPlan::make(graph, choice, why);
+    if (plan == nullptr || plan->workspace_bytes() <= workspace_limit) return plan;
+    why = fmt::format("an engine asks for {} bytes of workspace", plan->workspace_bytes());
+    return nullptr;
+}
+
+// In turn, so that a busy moment of the machine hits the candidates alike. The first round warms caches.
+void time_in_turn(std::vector<Candidate>& candidates, Trial& trial) {
     constexpr int rounds = 5;
     for (int round = 0; round < rounds; ++round) {
         float best = std::numeric_limits<float>::infinity();
         for (Candidate& candidate : candidates) {
             if (round == 1) candidate.milliseconds = std::numeric_limits<float>::infinity();
-            timer.time(candidate);
+            trial.time(candidate);
             best = std::min(best, candidate.milliseconds);
         }
-        std::erase_if(candidates, [&](const Candidate& candidate) {
-            return candidate.failed || (round >= 1 && candidate.milliseconds > 1.3f * best);
-        });
+        std::erase_if(candidates, [&](const Candidate& candidate) { return round >= 1 && candidate.milliseconds > 1.3f * best; });
     }
 }
 
@@ -105,42 +139,67 @@ std::unique_ptr<ConvolutionPlan> Convolutions::make_plan(const ConvolutionProble
         std::string why;
         if (auto plan = ConvolutionPlan::make(graph, EngineChoice::parse(*known).value(), why)) return plan;
     }
-    if (!problem.accumulate) return quickest_plan(graph, key, rules, operands);
-    // Timing would add many times over: it gets a result of its own.
+    const auto choose = [&](const ConvolutionOperands& on) {
+        return rules.timed ? quickest_plan(graph, key, rules, on) : first_plan(graph, key, rules, on);
+    };
+    if (!problem.accumulate) return choose(operands);
+    // Each trial would add once more: it gets a result of its own.
     const std::int64_t elements = problem.n * problem.h * problem.w * problem.c;
     const DeviceMemory elsewhere = allocate_device_memory(static_cast<std::size_t>(elements) * size_of(problem.dtype), stream_);
     ConvolutionOperands harmless = operands;
     harmless.x = elsewhere.get();
-    return quickest_plan(graph, key, rules, harmless);
+    return choose(harmless);
+}
+
+std::vector<EngineChoice> Convolutions::engines_for(const ConvolutionGraph& graph, const std::string& key, const EngineRules& rules) const {
+    auto choices = proposed_engines(graph, rules);
+    if (choices.empty()) fail(key, left_out_engines(graph, rules));
+    return choices;
+}
+
+std::unique_ptr<ConvolutionPlan> Convolutions::first_plan(const ConvolutionGraph& graph, const std::string& key, const EngineRules& rules,
+                                                          const ConvolutionOperands& operands) {
+    std::string why;
+    for (const EngineChoice& choice : engines_for(graph, key, rules)) {
+        auto plan = make_small_plan(graph, choice, why);
+        if (plan == nullptr) continue;
+        if (Trial(target_.handle, stream_, operands, plan->workspace_bytes()).starts(*plan)) return plan;
+        why = "no engine would start";
+    }
+    fail(key, why);
 }
 
 std::unique_ptr<ConvolutionPlan> Convolutions::quickest_plan(const ConvolutionGraph& graph, const std::string& key,
                                                              const EngineRules& rules, const ConvolutionOperands& operands) {
-    std::vector<Candidate> candidates;
-    std::string why = "no engine is proposed";
+    std::vector<std::unique_ptr<ConvolutionPlan>> plans;
+    std::string why;
     std::size_t workspace_bytes = 0;
-    for (const EngineChoice& choice : proposed_engines(graph, rules)) {
-        auto plan = ConvolutionPlan::make(graph, choice, why);
-        if (plan == nullptr || plan->workspace_bytes() > workspace_limit) continue;
+    for (const EngineChoice& choice : engines_for(graph, key, rules)) {
+        auto plan = make_small_plan(graph, choice, why);
+        if (plan == nullptr) continue;
         workspace_bytes = std::max(workspace_bytes, plan->workspace_bytes());
-        candidates.push_back({.plan = std::move(plan)});
-        if (rules.timed) continue;
-        Timer(target_.handle, stream_, operands, workspace_.reserve(workspace_bytes)).time(candidates.back());
-        if (!candidates.back().failed) return std::move(candidates.back().plan);
-        candidates.pop_back();
+        plans.push_back(std::move(plan));
     }
-    if (!candidates.empty()) {
-        Timer timer(target_.handle, stream_, operands, workspace_.reserve(workspace_bytes));
-        time_in_turn(candidates, timer);
-        why = "no engine would start";
+    if (plans.empty()) fail(key, why);
+    Trial trial(target_.handle, stream_, operands, workspace_bytes);
+    std::vector<Candidate> candidates;
+    for (auto& plan : plans) {
+        if (!trial.starts(*plan)) continue;
+        Candidate candidate{.plan = std::move(plan)};
+        if (trial.record(candidate)) candidates.push_back(std::move(candidate));
     }
-    if (candidates.empty()) throw Error(fmt::format("cuDNN {} cannot run convolution {}: {}", target_.cudnn.version(), key, why));
+    if (candidates.empty()) fail(key, "no engine would start");
+    time_in_turn(candidates, trial);
     // cuDNN's first guess stays unless another is clearly quicker: the choice then depends less on the noise of timing.
     std::size_t chosen = 0;
     for (std::size_t i = 1; i < candidates.size(); ++i)
         if (candidates[i].milliseconds < 0.97f * candidates[chosen].milliseconds) chosen = i;
     plan_file_.remember(key, candidates[chosen].plan->choice().text());
     return std::move(candidates[chosen].plan);
+}
+
+void Convolutions::fail(const std::string& key, const std::string& why) const {
+    throw Error(fmt::format("cuDNN {} cannot run convolution {}: {}", target_.cudnn.version(), key, why));
 }
 
 }  // namespace mlkd::cuda

@@ -33,10 +33,15 @@ public:
 private:
     EngineRules rules_for(const ConvolutionProblem& problem) const;
     std::unique_ptr<ConvolutionPlan> make_plan(const ConvolutionProblem& problem, const ConvolutionOperands& operands);
-    // Times every engine that cuDNN proposes on these operands, or takes the first one that runs, as the rules say; the
-    // result is overwritten.
+    // Of the engines that cuDNN proposes the first one that runs, or the quickest one: all are timed on these operands, whose result
+    // is overwritten.
+    std::unique_ptr<ConvolutionPlan> first_plan(const ConvolutionGraph& graph, const std::string& key, const EngineRules& rules,
+                                                const ConvolutionOperands& operands);
     std::unique_ptr<ConvolutionPlan> quickest_plan(const ConvolutionGraph& graph, const std::string& key, const EngineRules& rules,
                                                    const ConvolutionOperands& operands);
+    // At least one; throws Error that says what was left out where none qualifies.
+    std::vector<EngineChoice> engines_for(const ConvolutionGraph& graph, const std::string& key, const EngineRules& rules) const;
+    [[noreturn]] void fail(const std::string& key, const std::string& why) const;
 
     PlanTarget target_;
     cudaStream_t stream_;

@@ -12,12 +12,26 @@ void check_cuda(cudaError_t status, const std::string& what) {
     if (status != cudaSuccess) throw Error(fmt::format("CUDA: {}: {}", what, cudaGetErrorString(status)));
 }
 
+std::string allocation_failure(cudaError_t status, std::size_t bytes) {
+    switch (status) {
+        case cudaErrorMemoryAllocation: return fmt::format("no GPU memory left for {} bytes; use a smaller batch", bytes);
+        case cudaErrorStreamCaptureUnsupported:
+        case cudaErrorStreamCaptureImplicit:
+            return fmt::format("{} bytes of GPU memory are asked for while a graph is recorded: run the step once before", bytes);
+        default: return fmt::format("CUDA: allocating {} bytes: {}", bytes, cudaGetErrorString(status));
+    }
+}
+
 DeviceMemory allocate_device_memory(std::size_t bytes, cudaStream_t stream) {
     void* memory = nullptr;
     const std::size_t wanted = std::max<std::size_t>(bytes, 1);
-    if (const cudaError_t status = cudaMalloc(&memory, wanted); status != cudaSuccess) {
+    cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
+    check_cuda(cudaStreamIsCapturing(stream, &capture), "asking for the state of a stream");
+    const bool captured = capture != cudaStreamCaptureStatusNone;
+    const cudaError_t status = captured ? cudaErrorStreamCaptureUnsupported : cudaMalloc(&memory, wanted);
+    if (status != cudaSuccess) {
         cudaGetLastError();  // running out of memory is no lasting failure of the device
-        throw Error(fmt::format("no GPU memory left for {} bytes ({}); use a smaller batch", wanted, cudaGetErrorString(status)));
+        throw Error(allocation_failure(status, wanted));
     }
     DeviceMemory owner(static_cast<std::byte*>(memory));
     check_cuda(cudaMemsetAsync(memory, 0, wanted, stream), "zeroing memory");

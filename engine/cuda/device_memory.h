@@ -12,11 +12,13 @@ namespace mlkd::cuda {
 // Throws Error "CUDA: <what>: <reason>" unless the status is success.
 void check_cuda(cudaError_t status, const std::string& what);
 
-// Zeroed device memory, 256-byte aligned; the zeros are there for whatever follows on the stream.
+// Zeroed device memory, 256-byte aligned; the zeros are there for whatever follows on the stream. Throws Error where there is none
+// left, and while the stream is captured: a graph must not allocate.
 struct DeviceMemoryDeleter {
     void operator()(std::byte* memory) const noexcept { cudaFree(memory); }
 };
 using DeviceMemory = std::unique_ptr<std::byte, DeviceMemoryDeleter>;
+std::string allocation_failure(cudaError_t status, std::size_t bytes);  // in words
 DeviceMemory allocate_device_memory(std::size_t bytes, cudaStream_t stream);
 
 // One buffer that all operations of a stream share in turn. It grows by moving on to a larger block; the smaller ones stay

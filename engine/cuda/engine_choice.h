@@ -23,16 +23,23 @@ struct EngineChoice {
     static std::optional<EngineChoice> parse(const std::string& text);
 };
 
-// What an engine may do to qualify.
+// What an engine may do to qualify. None may round its inputs to a smaller type, or add up in less than float32.
 struct EngineRules {
     bool tensor_cores = true;      // float32 operands are then rounded to TF32
     bool nondeterministic = false; // sums whose order changes from run to run
     bool timed = true;             // the quickest one is taken; else the first one that runs
 };
 
+// Whether an engine with these notes qualifies.
+bool is_allowed(const std::vector<cudnnBackendNumericalNote_t>& notes, const EngineRules& rules);
+
 // The engines that cuDNN proposes for the graph and the rules allow, best guess first, none twice. Those compiled at run
 // time come only where no ready-made one is left: each costs seconds at the start.
 std::vector<EngineChoice> proposed_engines(const ConvolutionGraph& graph, const EngineRules& rules);
+
+// Why none may be left, for people: "cuDNN proposes 5 engines; of them 3 round their inputs or sums, 2 are nondeterministic". An
+// engine may be counted twice; tensor cores are counted where the rules forbid them, nondeterministic ones likewise.
+std::string left_out_engines(const ConvolutionGraph& graph, const EngineRules& rules);
 
 // The configuration of an engine, to build a plan from; no value where this cuDNN refuses it, with the reason in `why`.
 std::optional<Descriptor> engine_configuration(const ConvolutionGraph& graph, const EngineChoice& choice, std::string& why);

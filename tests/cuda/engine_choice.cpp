@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <string>
 
 #include "described_gpu.h"
 #include "engine/cuda/convolution.h"
@@ -52,6 +53,28 @@ TEST_CASE("a remembered engine builds the plan that it was remembered for, and o
     CHECK_FALSE(why.empty());
 }
 
+TEST_CASE("what cuDNN notes about an engine decides whether it qualifies") {
+    const cuda::EngineRules exact{.tensor_cores = false}, usual{}, all{.tensor_cores = true, .nondeterministic = true};
+    CHECK(cuda::is_allowed({}, exact));
+    CHECK(cuda::is_allowed({CUDNN_NUMERICAL_NOTE_STRICT_NAN_PROP, CUDNN_NUMERICAL_NOTE_WINOGRAD}, exact));
+    CHECK_FALSE(cuda::is_allowed({CUDNN_NUMERICAL_NOTE_WINOGRAD, CUDNN_NUMERICAL_NOTE_TENSOR_CORE}, exact));
+    CHECK(cuda::is_allowed({CUDNN_NUMERICAL_NOTE_TENSOR_CORE}, usual));
+    CHECK_FALSE(cuda::is_allowed({CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC}, usual));
+    CHECK(cuda::is_allowed({CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC, CUDNN_NUMERICAL_NOTE_TENSOR_CORE}, all));
+    for (const auto coarse : {CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS, CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION})
+        for (const cuda::EngineRules& rules : {exact, usual, all})
+            CHECK_FALSE(cuda::is_allowed({CUDNN_NUMERICAL_NOTE_TENSOR_CORE, coarse}, rules));
+}
+
+// Its nondeterministic engines for bfloat16 add up in bfloat16, and its TF32 engines are noted as nothing but tensor cores.
+TEST_CASE("in bfloat16 the order of sums may be free, not their precision") {
+    const DescribedGpu gpu;
+    ConvolutionProblem rounded = stem_filter;
+    rounded.dtype = DType::bf16;
+    const cuda::ConvolutionGraph graph(gpu.target, rounded);
+    CHECK(cuda::proposed_engines(graph, {.nondeterministic = true}) == cuda::proposed_engines(graph, {}));
+}
+
 TEST_CASE("the rules leave engines out, and nothing else") {
     const DescribedGpu gpu;
     const cuda::ConvolutionGraph graph(gpu.target, stem_filter);
@@ -64,4 +87,21 @@ TEST_CASE("the rules leave engines out, and nothing else") {
     CHECK(all.front() != usual.front());
     for (const EngineChoice& choice : usual) CHECK(contains(all, choice));
     for (const EngineChoice& choice : fma) CHECK(contains(usual, choice));
+}
+
+TEST_CASE("why engines are left out, in words") {
+    const DescribedGpu gpu;
+    const cuda::ConvolutionGraph graph(gpu.target, stem_filter);
+    const auto says = [](const std::string& text, const char* part) { return text.find(part) != std::string::npos; };
+    const std::string all = cuda::left_out_engines(graph, {.tensor_cores = true, .nondeterministic = true});
+    CHECK(says(all, "cuDNN proposes "));
+    CHECK_FALSE(says(all, "; of them"));
+    const std::string usual = cuda::left_out_engines(graph, {}), fma = cuda::left_out_engines(graph, {.tensor_cores = false});
+    CHECK(says(usual, "are nondeterministic (--nondeterministic takes them)"));
+    CHECK_FALSE(says(usual, "tensor cores"));
+    CHECK(says(fma, "use tensor cores (--precision tf32 takes them), "));
+    CHECK(says(fma, "are nondeterministic"));
+    ConvolutionProblem rounded = stem_filter;
+    rounded.dtype = DType::bf16;
+    CHECK(says(cuda::left_out_engines(cuda::ConvolutionGraph(gpu.target, rounded), {}), "round their inputs or sums"));
 }

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "engine/backend.h"
+#include "engine/cuda/device_memory.h"
 #include "engine/cuda/device_probe.h"
 #include "engine/cuda/vendor.h"
 #include "engine/error.h"
@@ -29,6 +30,16 @@ TEST_CASE("the driver's state in words") {
     CHECK(says(obstacle(13000, cudaSuccess, 0), "shows no GPU"));
     CHECK(says(obstacle(13000, cudaErrorUnknown, 0), "the NVIDIA driver fails: "));
     CHECK(says(obstacle(13000, cudaSuccess, 2, 2), "there is no GPU 2: the driver shows 2"));
+}
+
+TEST_CASE("an allocation that fails says why") {
+    CHECK(says(cuda::allocation_failure(cudaErrorMemoryAllocation, 64), "no GPU memory left for 64 bytes"));
+    for (const cudaError_t status : {cudaErrorStreamCaptureUnsupported, cudaErrorLaunchFailure}) {
+        CHECK_FALSE(says(cuda::allocation_failure(status, 64), "no GPU memory"));
+        CHECK(says(cuda::allocation_failure(status, 64), "64 bytes"));
+    }
+    CHECK(says(cuda::allocation_failure(cudaErrorStreamCaptureUnsupported, 64), "while a graph is recorded"));
+    CHECK(says(cuda::allocation_failure(cudaErrorLaunchFailure, 64), cudaGetErrorString(cudaErrorLaunchFailure)));
 }
 
 TEST_CASE("a library that is missing, or of another major version, is one clear error") {

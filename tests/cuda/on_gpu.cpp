@@ -1,6 +1,8 @@
 // What only a GPU can answer: convolutions and products against their definitions. Without a GPU nothing here runs.
 #include <doctest/doctest.h>
 
+#include <cmath>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -149,4 +151,32 @@ TEST_CASE("a second GPU backend with the plan file of a first repeats its bits")
         CHECK(text.find("backward_filter x(64, 16, 16, 64) w(64, 3, 3, 64) stride 1 padding 1 tf32") != std::string::npos);
     }
     CHECK(first.values() == second.values());
+}
+
+// A network that has run into NaNs must not look healthy: max(x, 0) may lose them, and cuDNN does not say which one it computes.
+TEST_CASE("a NaN passes the ReLU of a convolution on a GPU") {
+    const auto backend = gpu_with({.plan_file = ""});
+    if (backend == nullptr) return;
+    const auto check = [&](auto zero) {
+        using T = decltype(zero);
+        constexpr std::int64_t extent = 8, channels = 16, row = 3, column = 4;  // where the NaN is
+        BufferOf<T> x({2, extent, extent, channels}), w({channels, 3, 3, channels}), bias({channels}), residual(x.shape());
+        x.fill_random(1), w.fill_random(2), bias.fill_random(3), residual.fill_random(4);
+        x.data()[(row * extent + column) * channels] = T(std::numeric_limits<float>::quiet_NaN());
+        OnGpu gx(*backend, x), gw(*backend, w), gbias(*backend, bias), gresidual(*backend, residual);
+        for (const bool added : {false, true}) {
+            CAPTURE(added);
+            BufferOf<T> y(x.shape());
+            OnGpu gy(*backend, y);
+            const Epilogue epilogue{gbias.tensor(), added ? gresidual.tensor() : Tensor{}, true};
+            backend->convolution_forward(gy.tensor(), gx.tensor(), gw.tensor(), {1, 1}, epilogue);
+            gy.fetched();
+            for (std::int64_t h = row - 1; h <= row + 1; ++h)
+                for (std::int64_t i = 0; i < 3 * channels; ++i)
+                    CHECK(std::isnan(y[(h * extent + column - 1) * channels + i]));
+            for (std::int64_t i = y.shape().elements() / 2; i < y.shape().elements(); ++i) CHECK(y[i] >= 0);  // the other image
+        }
+    };
+    check(float{});
+    check(bfloat16{});
 }
