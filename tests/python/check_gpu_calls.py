@@ -88,7 +88,7 @@ def run_call(folder, stages, minutes, *more):
     begin = time.monotonic()
     process, log, out, archive = start(folder, stages, minutes, *more)
     code, took = process.wait(), time.monotonic() - begin
-    assert took < 60 * minutes + 1.5, f"{stages}: {took:.1f} s of {60 * minutes:.0f}\n{text_of(log)}"
+    assert took < 60 * minutes + 3, f"{stages}: {took:.1f} s of {60 * minutes:.0f}\n{text_of(log)}"
     assert code in (0, 1), (stages, code, text_of(log))
     assert not processes(), (stages, processes())
     return log, out, archive
@@ -103,7 +103,7 @@ def check_deadline(folder):
 
 def check_calls(folder):
     """The four calls, then their archives as one report."""
-    for stages, minutes in (("a,c", 1), ("b", 0.1), ("d", 0.5), ("e", 0.6)):
+    for stages, minutes in (("a,c", 1), ("b", 0.1), ("d", 0.5), ("e", 1.5)):
         log, out, archive = run_call(folder, stages, minutes)
         for letter in stages.split(",") if stages != "e" else []:
             failed = [record for record in read_stage(out, letter)["records"]
