@@ -83,26 +83,24 @@ BenchWork prepare_add(Backend& backend, const Activation& a, DType dtype) {
     return {.run = keeping(tensors, [=, &backend] { add_to(backend.stream(), sum, addend); }), .bytes = bytes_of({sum, sum, addend})};
 }
 
-// Pooling, the linear layer's product and bias; backward: its two products, the bias' gradient and the pooling's.
+// Pooling and the linear layer; backward: all of their gradients.
 BenchWork prepare_head(Backend& backend, const Activation& a, bool forward) {
-    const auto tensors = std::make_shared<BenchTensors>(backend);
-    const Tensor x = tensors->uniform(shape_of(a)), pooled = tensors->uniform({batch, a.channels});
-    const Tensor w = tensors->uniform({classes, a.channels}), bias = tensors->uniform({classes}), logits = tensors->uniform({batch, classes});
-    if (forward) {
-        const auto run = [=, &backend] {
-            mean_over_pixels(backend.stream(), pooled, x);
-            backend.matmul(logits, pooled, Transpose::no, w, Transpose::yes);
-            add_bias(backend.stream(), logits, bias);
-        };
-        return {.run = keeping(tensors, run), .bytes = bytes_of({x, pooled, pooled, w, logits, logits, logits, bias})};
-    }
-    const auto run = [=, &backend] {
-        backend.matmul(w, logits, Transpose::yes, pooled, Transpose::no);
-        sum_over_batch(backend.stream(), bias, logits);
-        backend.matmul(pooled, logits, Transpose::no, w, Transpose::no);
-        mean_over_pixels_backward(backend.stream(), x, pooled);
+    struct State : BenchTensors {
+        explicit State(Backend& device) : BenchTensors(device), arena(device) {}
+        StepArena arena;
     };
-    return {.run = keeping(tensors, run), .bytes = bytes_of({logits, pooled, w, logits, bias, logits, w, pooled, pooled, x})};
+    const auto state = std::make_shared<State>(backend);
+    const Tensor x = state->uniform(shape_of(a)), pooled = state->uniform({batch, a.channels}), logits = state->uniform({batch, classes});
+    const Tensor w = state->uniform({classes, a.channels}), bias = state->uniform({classes}), dL_dw = state->zeros(w.shape);
+    if (forward)
+        return {.run = keeping(state, [=, &backend] { pooled_linear(backend, logits, pooled, x, w, bias); }),
+                .bytes = bytes_of({x, pooled, pooled, w, logits, bias})};
+    const auto run = [=, &backend, &arena = state->arena] {
+        arena.begin("head");
+        pooled_linear_backward(backend, arena, {x, dL_dw, bias}, logits, pooled, w);
+        arena.end();
+    };
+    return {.run = keeping(state, run), .bytes = bytes_of({logits, pooled, dL_dw, logits, w, x})};
 }
 
 BenchWork prepare_sgd(Backend& backend, std::int64_t elements) {

@@ -13,7 +13,7 @@ struct DeviceOptions {
     std::string convolution = "auto";  // see CpuOptions
     std::string plan_file;             // see CpuOptions
     std::string precision = "auto";    // fp32 | tf32, on a GPU alone | bf16 | auto: tf32 on a GPU, fp32 on a CPU
-    std::string products = "fp32";     // fp32 | tf32: of a GPU's matrix products, the losses' and the linear layer's
+    std::string products = "fp32";     // fp32 | tf32: of a GPU's matrix products, which are the losses'
     bool nondeterministic = false;     // see CudaOptions
     // Convolutions by fixed rules: oneDNN's direct algorithm, or the first of cuDNN's proposals that runs. Nothing is timed and
     // no plan file is read or written, so that the bits depend on the machine, the libraries and the threads alone.

@@ -94,8 +94,7 @@ enum class MathMode { fp32, tf32 };
 struct CudaOptions {
     int ordinal = 0;  // which GPU, as CUDA counts them
     MathMode convolutions = MathMode::tf32;
-    // Losses are computed in float32 whatever the network's precision, and so are their products; the linear layer's is too
-    // small to gain from TF32.
+    // Losses are computed in float32 whatever the network's precision, and so are their products.
     MathMode matrix_products = MathMode::fp32;
     bool nondeterministic = false;  // also engines whose sums change their order from run to run
     bool timed = true;              // the quickest of the engines that cuDNN proposes; else the first one that runs

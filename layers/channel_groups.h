@@ -39,25 +39,6 @@ template <int V> struct ChannelGroups {
     static int lanes_of(int team_size, int channels) { return team_size <= channels / V ? 1 : team_size / (channels / V); }
 };
 
-// visit(column, Σ of term(i, column) over i = 0 … count − 1) for each column: terms are shared out among lanes, whose sums are added
-// up in fixed order. scratch: column_scratch() values.
-template <class T, class Team, class Term, class Visit>
-MLKD_HD void sum_columns(const Team& team, T* scratch, int columns, std::int64_t count, const Term& term, const Visit& visit) {
-    const ChannelGroups<1> mine(team, columns);
-    for (int column = mine.first; column < columns; column += mine.stride) {
-        T sum = T{0};
-        for (std::int64_t i = mine.lane; i < count; i += mine.lanes) sum += term(i, column);
-        scratch[mine.lane * columns + column] = sum;
-    }
-    team.sync();
-    for (int column = team.rank(); column < columns; column += team.size()) {
-        T sum = T{0};
-        for (int lane = 0; lane < mine.lanes; ++lane) sum += scratch[lane * columns + column];
-        visit(column, sum);
-    }
-}
-inline std::size_t column_scratch(int team_size, int columns) { return static_cast<std::size_t>(std::max(team_size, columns)); }
-
 constexpr int block = 256;  // members of a team on a GPU, where a pass over a tensor is concerned
 
 // Whether words of `width` channels can be loaded from all of the tensors.

@@ -1,14 +1,23 @@
 #pragma once
-// Kernels of the network's head. Outputs come first; all tensors of a call have one type, f32 or f64, but x and dL_dx may be
-// bf16 where the rest is f32.
-#include "engine/launch.h"
+// Kernels of the network's head: on a GPU one launch forward and one backward. Outputs come first; all tensors of a call have one
+// type, f32 or f64, but x and dL_dx may be bf16 where the rest is f32.
+#include "engine/arena.h"
+#include "engine/backend.h"
 #include "engine/tensor.h"
 
 namespace mlkd {
 
-void mean_over_pixels(const Stream& stream, const Tensor& pooled, const Tensor& x);                    // (N, C) of (N, H, W, C)
-void mean_over_pixels_backward(const Stream& stream, const Tensor& dL_dx, const Tensor& dL_dpooled);
-void add_bias(const Stream& stream, const Tensor& y, const Tensor& bias);                              // y (N, O) += bias (O)
-void sum_over_batch(const Stream& stream, const Tensor& sum, const Tensor& y);                         // (O) of (N, O)
+// pooled (N, C) = mean over pixels of x (N, H, W, C); logits (N, O) = pooled · weightᵀ (C, O) + bias (O).
+void pooled_linear(Backend& backend, const Tensor& logits, const Tensor& pooled, const Tensor& x, const Tensor& weight, const Tensor& bias);
+
+struct PooledLinearGradients {
+    Tensor dL_dx;       // (N, H, W, C)
+    Tensor dL_dweight;  // (O, C)
+    Tensor dL_dbias;    // (O)
+};
+
+// Overwrites the gradients. dL_dlogits (N, O), pooled (N, C), weight (O, C). What workspace there is comes from the arena, in a Scope.
+void pooled_linear_backward(Backend& backend, StepArena& arena, const PooledLinearGradients& gradients, const Tensor& dL_dlogits,
+                            const Tensor& pooled, const Tensor& weight);
 
 }  // namespace mlkd

@@ -59,21 +59,22 @@ TEST_CASE("both devices: SGD") {
         });
 }
 
-TEST_CASE("both devices: pooling, bias, sums over the batch") {
+TEST_CASE("both devices: the head, pooling and linear layer") {
     const auto gpu = gpu_backend();
     if (gpu == nullptr) return;
-    for (const Shape& x_shape : {Shape{1, 1, 1, 3}, Shape{5, 8, 8, 64}, Shape{7, 3, 5, 100}})
-        compare_devices(*gpu, 1e-6, [&](DeviceTensors& tensors) {
-            const Stream stream = tensors.backend().stream();
-            const std::int64_t N = x_shape[0], C = x_shape[3];
-            const Tensor x = tensors.input(x_shape), bias = tensors.input({C}), y = tensors.input({N, C});
-            const Tensor pooled = tensors.output({N, C}), dL_dx = tensors.output(x_shape), sum = tensors.output({C});
-            mean_over_pixels(stream, pooled, x);
-            mean_over_pixels_backward(stream, dL_dx, y);
-            sum_over_batch(stream, sum, y);
-            add_bias(stream, y, bias);
-            return std::vector<Tensor>{pooled, dL_dx, sum, y};
-        });
+    for (const Shape& x_shape : {Shape{1, 1, 1, 3}, Shape{5, 8, 8, 64}, Shape{7, 3, 5, 100}, Shape{128, 8, 8, 256}})
+        for (const DType dtype : {DType::f32, DType::bf16})
+            compare_devices(*gpu, dtype == DType::bf16 ? 1e-2 : 1e-6, [&](DeviceTensors& tensors) {
+                const std::int64_t N = x_shape[0], C = x_shape[3], classes = 2 * C + 1;
+                const Tensor x = tensors.input(x_shape, -1, 1, dtype), weight = tensors.input({classes, C}), bias = tensors.input({classes});
+                const Tensor dL_dlogits = tensors.input({N, classes}), logits = tensors.output({N, classes}), pooled = tensors.output({N, C});
+                const PooledLinearGradients gradients{tensors.output(x_shape, dtype), tensors.output({classes, C}), tensors.output({classes})};
+                StepArena arena(tensors.backend(), 1 << 20);
+                arena.begin("case");
+                pooled_linear(tensors.backend(), logits, pooled, x, weight, bias);
+                pooled_linear_backward(tensors.backend(), arena, gradients, dL_dlogits, pooled, weight);
+                return std::vector<Tensor>{logits, pooled, gradients.dL_dx, gradients.dL_dweight, gradients.dL_dbias};
+            });
 }
 
 TEST_CASE("both devices: cross entropy, accuracy and the meter") {

@@ -1,10 +1,13 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
+
 #include "engine/sgd.h"
 #include "fixture.h"
 #include "layers/head.h"
 #include "layers/head_kernels.h"
 #include "naive.h"
+#include "tests/support/recording_backend.h"
 
 using namespace mlkd;
 
@@ -98,54 +101,82 @@ TEST_CASE_TEMPLATE("head: logits and all gradients against the naive loops", T, 
     CHECK(naive::relative_error(values(evaluated), trained) < either<T>(1e-6, 1e-11));
 }
 
-TEST_SUITE("team") {
-    TEST_CASE("pooling: teams of threads give what one thread gives") {
-        Stream teams;
-        teams.teams = 2;
-        teams.team_size = 3;
-        Buffers buffers(2);
-        const Tensor x = buffers.input({5, 3, 2, 7}), one = buffers.output({5, 7}), many = buffers.output({5, 7}),
-                     back_one = buffers.output({5, 3, 2, 7}), back_many = buffers.output({5, 3, 2, 7});
-        mean_over_pixels({}, one, x);
-        mean_over_pixels(teams, many, x);
-        CHECK(values(one) == values(many));
-        mean_over_pixels_backward({}, back_one, one);
-        mean_over_pixels_backward(teams, back_many, one);
-        CHECK(values(back_one) == values(back_many));
-    }
+namespace {
 
-    TEST_CASE("pooling: several lanes of pixels and words of channels give what one thread gives") {
-        for (const int team_size : {8, 20})
-            for (const Shape& shape : {Shape{5, 3, 2, 7}, Shape{3, 1, 5, 8}}) {
-                CAPTURE(team_size);
-                CAPTURE(shape.text());
-                Stream teams;
-                teams.teams = 2;
-                teams.team_size = team_size;
-                Buffers buffers(2);
-                const Shape of_image{shape[0], shape[3]};
-                const Tensor x = buffers.input(shape), one = buffers.output(of_image), many = buffers.output(of_image),
-                             back_one = buffers.output(shape), back_many = buffers.output(shape);
-                mean_over_pixels({}, one, x);
-                mean_over_pixels(teams, many, x);
-                CHECK(naive::relative_error(values(many), values(one)) < 1e-6);  // lanes add up in another order
-                mean_over_pixels_backward({}, back_one, one);
-                mean_over_pixels_backward(teams, back_many, one);
-                CHECK(values(back_one) == values(back_many));
+struct HeadSize {
+    std::int64_t batch, height, width, channels, classes;
+};
+
+// The kernels alone, in the forms of the backend, with x and dL/dx stored as S.
+template <class S> void check_head_kernels(Backend& backend, const HeadSize& size, double tolerance) {
+    CAPTURE(size.channels);
+    CAPTURE(size.classes);
+    using T = computed_t<S>;
+    const std::int64_t pixels = size.height * size.width;
+    const Shape of_x{size.batch, size.height, size.width, size.channels}, of_pooled{size.batch, size.channels};
+    const Shape of_logits{size.batch, size.classes}, of_weight{size.classes, size.channels};
+    BuffersOf<T> buffers(7);
+    StoredAs<S> stored;
+    const Tensor x = stored.rounded(buffers.input(of_x)), weight = buffers.input(of_weight), bias = buffers.input({size.classes});
+    const Tensor dL_dlogits = buffers.input(of_logits), logits = buffers.output(of_logits), pooled = buffers.output(of_pooled);
+    const PooledLinearGradients gradients{stored.output(of_x), buffers.output(of_weight), buffers.output({size.classes})};
+    StepArena arena(backend);
+    arena.begin("head");
+    pooled_linear(backend, logits, pooled, x, weight, bias);
+    pooled_linear_backward(backend, arena, gradients, dL_dlogits, pooled, weight);
+    arena.end();
+
+    const auto at = [](std::int64_t i) { return static_cast<std::size_t>(i); };
+    const std::vector<double> in = values(x), w = values(weight), b = values(bias), g = values(dL_dlogits);
+    std::vector<double> means(at(of_pooled.elements())), out(at(of_logits.elements())), dx(in.size()), dw(w.size()), db(b.size());
+    for (std::int64_t n = 0; n < size.batch; ++n) {
+        for (std::int64_t p = 0; p < pixels; ++p)
+            for (std::int64_t c = 0; c < size.channels; ++c)
+                means[at(n * size.channels + c)] += in[at((n * pixels + p) * size.channels + c)] / static_cast<double>(pixels);
+        for (std::int64_t o = 0; o < size.classes; ++o) {
+            const double slope = g[at(n * size.classes + o)];
+            double& logit = out[at(n * size.classes + o)] = b[at(o)];
+            db[at(o)] += slope;
+            for (std::int64_t c = 0; c < size.channels; ++c) {
+                const double factor = w[at(o * size.channels + c)], mean = means[at(n * size.channels + c)];
+                logit += factor * mean;
+                dw[at(o * size.channels + c)] += slope * mean;
+                for (std::int64_t p = 0; p < pixels; ++p)
+                    dx[at((n * pixels + p) * size.channels + c)] += slope * factor / static_cast<double>(pixels);
             }
+        }
     }
+    CHECK(naive::relative_error(values(pooled), means) < tolerance);
+    CHECK(naive::relative_error(values(logits), out) < tolerance);
+    CHECK(naive::relative_error(values(gradients.dL_dweight), dw) < tolerance);
+    CHECK(naive::relative_error(values(gradients.dL_dbias), db) < tolerance);
+    CHECK(naive::relative_error(values(gradients.dL_dx), dx) < std::max(tolerance, sizeof(S) == 2 ? 3e-3 : 0));  // rounded to bfloat16
+}
 
-    TEST_CASE("sums over the batch: teams of threads give what one thread gives") {
-        for (const int team_size : {3, 8, 50}) {
+// A pixel, words of one channel and of many, fewer outputs than a tile and a few more, more channels than members.
+constexpr HeadSize head_sizes[] = {{1, 1, 1, 1, 1}, {5, 3, 2, 7, 11}, {3, 1, 5, 8, 2}, {2, 3, 3, 24, 9}, {9, 2, 2, 16, 4}};
+
+}  // namespace
+
+TEST_CASE("head: the kernels of a CPU against naive loops") {
+    test::RecordingBackend backend;
+    for (const HeadSize& size : head_sizes) {
+        check_head_kernels<float>(backend, size, 1e-6);
+        check_head_kernels<double>(backend, size, 1e-14);
+        check_head_kernels<bfloat16>(backend, size, 1e-6);
+    }
+}
+
+TEST_SUITE("team") {
+    TEST_CASE("head: one launch each way, by teams of threads, against naive loops") {
+        for (const auto& [teams, team_size] : {std::pair{2, 3}, std::pair{2, 8}, std::pair{1, 20}}) {
             CAPTURE(team_size);
-            Stream teams;
-            teams.teams = 2;
-            teams.team_size = team_size;
-            Buffers buffers(3);
-            const Tensor y = buffers.input({37, 21}), one = buffers.output({21}), many = buffers.output({21});
-            sum_over_batch({}, one, y);
-            sum_over_batch(teams, many, y);
-            CHECK(naive::relative_error(values(many), values(one)) < 1e-6);
+            test::RecordingBackend backend(teams, team_size);
+            for (const HeadSize& size : head_sizes) {
+                check_head_kernels<float>(backend, size, 1e-6);
+                check_head_kernels<double>(backend, size, 1e-14);
+                check_head_kernels<bfloat16>(backend, size, 1e-6);
+            }
         }
     }
 }
