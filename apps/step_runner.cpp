@@ -3,10 +3,9 @@
 namespace mlkd {
 
 StepRunner::StepRunner(Backend& backend, BatchFeed& feed, TrainingStep& step, LossMeter& meter, bool use_graph)
-    : step_(step), work_(backend, use_graph, [&](std::int64_t size) {
+    : step_(step), work_(backend, use_graph, [&](std::int64_t) {
           feed.make();
-          step.enqueue(feed.images(), feed.target());
-          meter.add(step.losses(), size);
+          step.enqueue(feed.images(), feed.target(), &meter);
       }) {}
 
 void StepRunner::run(std::int64_t size) {

@@ -40,27 +40,27 @@ void TrainingStep::run(const Tensor& images, const Tensor& target) {
 }
 
 void TrainingStep::run_without_update(const Tensor& images, const Tensor& target) {
-    enqueue_without_update(images, target);
+    enqueue_without_update(images, target, nullptr);
     count();
 }
 
 void TrainingStep::count() { student_.parameters().batches_tracked += views(); }
 
-void TrainingStep::enqueue(const Tensor& images, const Tensor& target) {
-    enqueue_without_update(images, target);
+void TrainingStep::enqueue(const Tensor& images, const Tensor& target, const LossMeter* meter) {
+    enqueue_without_update(images, target, meter);
     ParameterStore& parameters = student_.parameters();
     sgd_step(backend_.stream(), parameters.values(), parameters.momenta(), parameters.gradients(), lr_, sgd_, parameters.rounded());
 }
 
-void TrainingStep::enqueue_without_update(const Tensor& images, const Tensor& target) {
+void TrainingStep::enqueue_without_update(const Tensor& images, const Tensor& target, const LossMeter* meter) {
     MLKD_CHECK(images.dim(0) == views() * target.dim(0), "training step: as many images as targets in each view");
     arena_.begin(fmt::format("train {} {}", student_.name(), images.dim(0)));
     tape_.reset();
-    forward_backward(images, target);
+    forward_backward(images, target, meter);
     arena_.end();
 }
 
-void TrainingStep::forward_backward(const Tensor& images, const Tensor& target) {
+void TrainingStep::forward_backward(const Tensor& images, const Tensor& target, const LossMeter* meter) {
     TrainingPass pass{backend_, arena_, tape_, views()};
     const Variable student = student_.forward(pass, images);
     logits_ = student.value;
@@ -82,7 +82,8 @@ void TrainingStep::forward_backward(const Tensor& images, const Tensor& target) 
             cross_entropy(backend_.stream(), row_loss, dL_dlogits, student.value, target, weight);
         }
     });
-    accumulate_accuracy(backend_.stream(), arena_, counters_, student_logits.slice(0, target.dim(0)), target);
+    accumulate_accuracy(backend_.stream(), arena_, counters_, student_logits.slice(0, target.dim(0)), target,
+                        meter == nullptr ? AddLosses{} : meter->adding(losses_, target.dim(0)));
     tape_.backward();
 }
 

@@ -23,7 +23,8 @@ public:
     // images (V·B, 32, 32, 3) of the student's precision, weak view first; target (B) i32; both in device memory.
     void run(const Tensor& images, const Tensor& target);
     // What run() enqueues, which may be recorded and replayed; and what it does on the host, once for each step that ran.
-    void enqueue(const Tensor& images, const Tensor& target);
+    // meter: adds up the step's losses, if there is one.
+    void enqueue(const Tensor& images, const Tensor& target, const LossMeter* meter = nullptr);
     void count();
     // run() without the update of the parameters.
     void run_without_update(const Tensor& images, const Tensor& target);
@@ -38,8 +39,8 @@ public:
     int views() const { return mlkd::views(method_); }
 
 private:
-    void enqueue_without_update(const Tensor& images, const Tensor& target);
-    void forward_backward(const Tensor& images, const Tensor& target);
+    void enqueue_without_update(const Tensor& images, const Tensor& target, const LossMeter* meter);
+    void forward_backward(const Tensor& images, const Tensor& target, const LossMeter* meter);
     Tensor in_f32(const std::string& name, const Tensor& logits);  // a copy in the step arena, or the tensor itself
 
     Backend& backend_;

@@ -1,8 +1,10 @@
 #pragma once
-// Top-1 and top-5 counts and the summed cross entropy of a batch, added up on the device.
+// Top-1 and top-5 counts and the summed cross entropy of a batch, added up on the device; on a GPU in one launch, and with it what
+// else a step adds up, its losses.
 #include "engine/arena.h"
 #include "engine/launch.h"
 #include "engine/tensor.h"
+#include "losses/meter.h"
 #include "losses/row_math.h"
 
 namespace mlkd {
@@ -68,9 +70,37 @@ struct AddAccuracy {
     }
 };
 
+// What follows once all rows are done. One row.
+struct AddBatch {
+    AddAccuracy accuracy;
+    AddLosses losses;
+
+    template <class Team>
+    MLKD_HD void operator()(const Team& team, std::int64_t) const {
+        accuracy(team, 0);
+        if (team.rank() == 0) losses();
+    }
+};
+
+// All of it by one team, whose parts take the rows in turn. One row.
+struct AccuracyOfBatch {
+    RowAccuracy rows;
+    AddBatch sums;
+
+    template <class Team>
+    MLKD_HD void operator()(const Team& team, std::int64_t) const {
+        const auto part = team.part();
+        for (std::int64_t row = team.part_index(); row < sums.accuracy.rows; row += team.part_count()) rows(part, row);
+        team.sync();
+        sums(team, 0);
+    }
+};
+
 // counters (3) f64 += counts of rows whose label is among the first one and five logits, and Σ -log softmax(logits)[y].
 // Equal logits rank by class. A row with a NaN is never correct. logits (N, C) f32, target (N) i32, each in [0, C).
 // The workspace comes from the arena, inside a Scope; nothing is read back. Zero the counters first (fill_zero).
-void accumulate_accuracy(const Stream& stream, StepArena& arena, const Tensor& counters, const Tensor& logits, const Tensor& target);
+// losses: what a meter is to add in the same launch, see LossMeter::adding().
+void accumulate_accuracy(const Stream& stream, StepArena& arena, const Tensor& counters, const Tensor& logits, const Tensor& target,
+                         const AddLosses& losses = {});
 
 }  // namespace mlkd

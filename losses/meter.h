@@ -5,8 +5,11 @@
 
 #include "engine/arena.h"
 #include "engine/backend.h"
+#include "engine/seam.h"
 
 namespace mlkd {
+
+struct AddLosses;
 
 class LossMeter {
 public:
@@ -23,8 +26,8 @@ public:
     LossMeter(Backend& backend, PersistentArena& memory);
 
     void reset();
-    // Adds losses (5) f32 of one step over `samples` samples.
-    void add(const Tensor& losses, std::int64_t samples);
+    // What adds losses (5) f32 of one step over `samples` samples: a piece of the launch that counts a batch (accuracy.h).
+    AddLosses adding(const Tensor& losses, std::int64_t samples) const;
     // Waits for the device.
     Reading read() const;
     void restore(const Reading& reading);
@@ -32,6 +35,31 @@ public:
 private:
     Backend& backend_;
     Tensor state_;  // f64: a Reading, field by field
+};
+
+// For one member of a team. Without a meter it does nothing.
+struct AddLosses {
+    LossMeter::Reading* state = nullptr;
+    const float* losses = nullptr;  // (5)
+    double samples = 0;
+
+    MLKD_HD void operator()() const {
+        if (state == nullptr) return;
+        LossMeter::Reading now = *state;  // read as a whole: value by value, each one would be waited for
+        float values[LossMeter::parts];
+        for (int part = 0; part < LossMeter::parts; ++part) values[part] = losses[part];
+        for (int part = 0; part < LossMeter::parts; ++part) {
+            const double loss = values[part];
+            now.sums[part] += loss * samples;
+            if (now.bad_step < 0 && !(loss - loss == 0.0)) {  // infinite or not a number
+                now.bad_step = now.steps;
+                now.bad_part = part;
+            }
+        }
+        now.samples += samples;
+        now.steps += 1;
+        *state = now;
+    }
 };
 
 }  // namespace mlkd

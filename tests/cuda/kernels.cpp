@@ -12,7 +12,6 @@
 #include "layers/head_kernels.h"
 #include "losses/accuracy.h"
 #include "losses/cross_entropy.h"
-#include "losses/meter.h"
 #include "tests/cuda/both_devices.h"
 
 using namespace mlkd;
@@ -94,13 +93,11 @@ TEST_CASE("both devices: cross entropy, accuracy and the meter") {
                 const Tensor row_loss = tensors.output({size.rows}), dL_dlogits = tensors.output(logits.shape);
                 cross_entropy(backend.stream(), row_loss, dL_dlogits, logits, target, 0.5 / static_cast<double>(size.rows));
                 const Tensor counters = tensors.zeros({accuracy_counter_count}, DType::f64);
-                accumulate_accuracy(backend.stream(), arena, counters, logits, target);
-                accumulate_accuracy(backend.stream(), arena, counters, logits, target);
                 PersistentArena memory(backend);
                 LossMeter meter(backend, memory);
                 const Tensor losses = tensors.input({LossMeter::parts});
-                meter.add(losses, size.rows);
-                meter.add(losses, 7);
+                accumulate_accuracy(backend.stream(), arena, counters, logits, target, meter.adding(losses, size.rows));
+                accumulate_accuracy(backend.stream(), arena, counters, logits, target, meter.adding(losses, 7));
                 const LossMeter::Reading reading = meter.read();
                 std::vector<float> sums{static_cast<float>(reading.samples), static_cast<float>(reading.steps),
                                         static_cast<float>(reading.bad_step)};

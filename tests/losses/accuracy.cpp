@@ -68,9 +68,45 @@ void check_all(Backend& backend) {
     }
 }
 
+// Two steps of one launch each, for counters and meter; without a meter nothing is added to it.
+void check_meter(Backend& backend) {
+    PersistentArena memory(backend);
+    StepArena arena(backend);
+    LossMeter meter(backend, memory);
+    std::vector<float> logits{3, 1, 2, 0, 5, 0}, losses{0.5f, 1, 2, 4, 7.5f};
+    std::vector<std::int32_t> target{0, 2};
+    double counters[accuracy_counter_count] = {};
+    const auto add = [&](const AddLosses& adding) {
+        arena.begin("step");
+        accumulate_accuracy(backend.stream(), arena, view_of(counters, {accuracy_counter_count}), view_of(logits.data(), {2, 3}),
+                            view_of(target.data(), {2}), adding);
+        arena.end();
+    };
+    const Tensor parts = view_of(losses.data(), {LossMeter::parts});
+    add(meter.adding(parts, 2));
+    add({});
+    losses[3] = std::numeric_limits<float>::infinity();
+    add(meter.adding(parts, 3));
+    losses[1] = std::numeric_limits<float>::quiet_NaN();
+    add(meter.adding(parts, 1));
+    const LossMeter::Reading reading = meter.read();
+    CHECK(reading.sums[0] == 0.5 * 6);
+    CHECK(std::isnan(reading.sums[1]));
+    CHECK(reading.sums[2] == 2.0 * 6);
+    CHECK(reading.sums[4] == 7.5 * 6);
+    CHECK(reading.samples == 6);
+    CHECK(reading.steps == 3);
+    CHECK(reading.bad_step == 1);
+    CHECK(reading.bad_part == 3);
+    CHECK(counters[AccuracyCounter::top1] == 4);
+    CHECK(counters[AccuracyCounter::top5] == 8);
+}
+
 }  // namespace
 
 TEST_CASE("accuracy: counts and cross entropy") { check_all(*test::make_plain_backend()); }
+
+TEST_CASE("accuracy: the meter adds losses up and notes the first that is not finite") { check_meter(*test::make_plain_backend()); }
 
 TEST_CASE("accuracy: equal logits rank by class") {
     const std::unique_ptr<Backend> backend = test::make_plain_backend();
@@ -96,6 +132,9 @@ TEST_CASE("accuracy: a row with a NaN is never correct") {
 
 TEST_SUITE("team") {
     TEST_CASE("accuracy: the same under teams of threads") {
-        for (const auto& [teams, size] : {std::pair{2, 3}, std::pair{3, 5}}) check_all(*test::make_plain_backend(teams, size));
+        for (const auto& [teams, size] : {std::pair{2, 3}, std::pair{3, 5}, std::pair{1, 8}}) {
+            check_all(*test::make_plain_backend(teams, size));
+            check_meter(*test::make_plain_backend(teams, size));
+        }
     }
 }
