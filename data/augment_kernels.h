@@ -34,12 +34,10 @@ MLKD_HD void apply_table(const Team& team, std::uint8_t* out, const std::uint8_t
     }
 }
 
-// value(v) for each byte value v, the same for the three channels, through the table.
-template <class Team, class Value>
-MLKD_HD void apply_function(const Team& team, std::uint8_t* out, const std::uint8_t* in, AugmentScratch& scratch, const Value& value) {
+// The table of value(v) for each byte value v, the same for the three channels.
+template <class Team, class Value> MLKD_HD void fill_table(const Team& team, AugmentScratch& scratch, const Value& value) {
+    MLKD_ROLLED
     for (int v = team.rank(); v < 256; v += team.size()) scratch.table[v] = scratch.table[256 + v] = scratch.table[512 + v] = value(v);
-    team.sync();
-    apply_table(team, out, in, scratch.table);
 }
 
 template <class Team> MLKD_HD void copy_image(const Team& team, std::uint8_t* out, const std::uint8_t* in) {
@@ -118,12 +116,11 @@ struct BlendValue {
     MLKD_HD std::uint8_t operator()(int value) const { return blend(degenerate, value, share); }
 };
 
-template <class Team>
-MLKD_HD void change_contrast(const Team& team, std::uint8_t* out, const std::uint8_t* in, float share, AugmentScratch& scratch) {
+// What contrast blends with: the image's mean luma, rounded.
+template <class Team> MLKD_HD int mean_luma(const Team& team, const std::uint8_t* in) {
     int sum = 0;
     for (int i = team.rank(); i < image_pixels; i += team.size()) sum += luma(in + 3 * i);
-    const int mean = (team.sum(sum) + image_pixels / 2) / image_pixels;
-    apply_function(team, out, in, scratch, BlendValue{mean, share});
+    return (team.sum(sum) + image_pixels / 2) / image_pixels;
 }
 
 // The degenerate image is smoothed by (1 1 1; 1 5 1; 1 1 1) / 13, rounded; the border stays as it is. A sum over 13 is
@@ -153,9 +150,8 @@ template <class Team> MLKD_HD void change_sharpness(const Team& team, std::uint8
 
 // --- histograms ------------------------------------------------------------------------------------------------------
 
-// Stretches each channel to 0..255: v → trunc(v·scale - low·scale), scale = 255 / (high - low), in double.
-template <class Team>
-MLKD_HD void autocontrast(const Team& team, std::uint8_t* out, const std::uint8_t* in, AugmentScratch& scratch) {
+// The table that stretches each channel to 0..255: v → trunc(v·scale - low·scale), scale = 255 / (high - low), in double.
+template <class Team> MLKD_HD void autocontrast_table(const Team& team, const std::uint8_t* in, AugmentScratch& scratch) {
     int highest[3] = {0, 0, 0}, lowest_inverted[3] = {0, 0, 0};  // 255 - value: one reduction, max, serves both
     for (int i = team.rank(); i < image_pixels; i += team.size())
         for (int channel = 0; channel < 3; ++channel) {
@@ -172,14 +168,11 @@ MLKD_HD void autocontrast(const Team& team, std::uint8_t* out, const std::uint8_
             scratch.table[channel * 256 + v] = static_cast<std::uint8_t>(stretched < 0 ? 0 : stretched > 255 ? 255 : stretched);
         }
     }
-    team.sync();
-    apply_table(team, out, in, scratch.table);
 }
 
-// Equalises each channel's histogram h: v → (step/2 + Σ_{u<v} h(u)) / step, step = (all pixels but those of the
+// The table that equalises each channel's histogram h: v → (step/2 + Σ_{u<v} h(u)) / step, step = (all pixels but those of the
 // highest value) / 255, all in whole numbers; a channel with step 0 stays as it is.
-template <class Team>
-MLKD_HD void equalize(const Team& team, std::uint8_t* out, const std::uint8_t* in, AugmentScratch& scratch) {
+template <class Team> MLKD_HD void equalize_table(const Team& team, const std::uint8_t* in, AugmentScratch& scratch) {
     // Without atomics: a member counts the values of some pixels of a channel in a histogram of its own.
     const int parts = team.size() / image_channels < 1 ? 1 : team.size() / image_channels < AugmentScratch::max_parts
                           ? team.size() / image_channels : AugmentScratch::max_parts;
@@ -231,8 +224,6 @@ MLKD_HD void equalize(const Team& team, std::uint8_t* out, const std::uint8_t* i
             below += counts[v];
         }
     }
-    team.sync();
-    apply_table(team, out, in, scratch.table);
 }
 
 // --- point functions and cutout ---------------------------------------------------------------------------------------
@@ -280,27 +271,42 @@ MLKD_HD void cutout(const Team& team, std::uint8_t* out, const std::uint8_t* in,
 
 // --- all of them -------------------------------------------------------------------------------------------------------
 
+// The geometric operations differ in six numbers.
+MLKD_HD inline FixedAffine affine_of(AugmentOp op, double m) {
+    switch (op) {
+        case AugmentOp::rotate: return rotation_affine(m);
+        case AugmentOp::shear_x: return fixed_affine(1, m, 0, 0, 1, 0);
+        case AugmentOp::shear_y: return fixed_affine(1, 0, 0, m, 1, 0);
+        case AugmentOp::translate_x: return shift_affine(m * image_side, 0);
+        default: return shift_affine(0, m * image_side);  // translate_y
+    }
+}
+
+// Half of the operations are a table of bytes, so that the loop over the pixels is there once.
 template <class Team>
 MLKD_HD void apply_operation(const Team& team, std::uint8_t* out, const std::uint8_t* in, AugmentOp op, float magnitude, float centre_x,
                              float centre_y, AugmentScratch& scratch) {
-    const double m = magnitude;
     switch (op) {
         case AugmentOp::identity: return copy_image(team, out, in);
-        case AugmentOp::autocontrast: return autocontrast(team, out, in, scratch);
-        case AugmentOp::equalize: return equalize(team, out, in, scratch);
-        case AugmentOp::rotate: return transform_image(team, out, in, rotation_affine(m));
-        case AugmentOp::solarize: return apply_function(team, out, in, scratch, SolarizeValue{magnitude});
         case AugmentOp::color: return change_color(team, out, in, magnitude);
-        case AugmentOp::posterize: return apply_function(team, out, in, scratch, PosterizeValue{0xff << (8 - static_cast<int>(m))});
-        case AugmentOp::contrast: return change_contrast(team, out, in, magnitude, scratch);
-        case AugmentOp::brightness: return apply_function(team, out, in, scratch, BlendValue{0, magnitude});
         case AugmentOp::sharpness: return change_sharpness(team, out, in, magnitude);
-        case AugmentOp::shear_x: return transform_image(team, out, in, fixed_affine(1, m, 0, 0, 1, 0));
-        case AugmentOp::shear_y: return transform_image(team, out, in, fixed_affine(1, 0, 0, m, 1, 0));
-        case AugmentOp::translate_x: return transform_image(team, out, in, shift_affine(m * image_side, 0));
-        case AugmentOp::translate_y: return transform_image(team, out, in, shift_affine(0, m * image_side));
         case AugmentOp::cutout: return cutout(team, out, in, cutout_rectangle(magnitude, centre_x, centre_y));
+        case AugmentOp::rotate:
+        case AugmentOp::shear_x:
+        case AugmentOp::shear_y:
+        case AugmentOp::translate_x:
+        case AugmentOp::translate_y: return transform_image(team, out, in, affine_of(op, magnitude));
+        case AugmentOp::autocontrast: autocontrast_table(team, in, scratch); break;
+        case AugmentOp::equalize: equalize_table(team, in, scratch); break;
+        case AugmentOp::solarize: fill_table(team, scratch, SolarizeValue{magnitude}); break;
+        case AugmentOp::posterize: fill_table(team, scratch, PosterizeValue{0xff << (8 - static_cast<int>(magnitude))}); break;
+        case AugmentOp::contrast:
+        case AugmentOp::brightness:
+            fill_table(team, scratch, BlendValue{op == AugmentOp::contrast ? mean_luma(team, in) : 0, magnitude});
+            break;
     }
+    team.sync();
+    apply_table(team, out, in, scratch.table);
 }
 
 }  // namespace mlkd

@@ -1,5 +1,5 @@
 #pragma once
-// A dataset that lies in device memory as bytes, and the batches made from it there: one launch a view, equal to the
+// A dataset that lies in device memory as bytes, and the batches made from it there: one launch each, equal to the
 // Loader's byte for byte before normalisation. The order of the epoch and the place in it are device memory too, so that a
 // recorded make() gives the next batch each time it is replayed.
 #include "data/feed.h"
@@ -24,11 +24,7 @@ private:
     Backend& backend_;
     LoaderOptions options_;
     PersistentArena memory_;
-    Tensor bytes_;          // (N, 32, 32, 3) u8
-    Tensor labels_;         // (N) i32
-    Tensor normalisation_;  // (3, 256) f32
-    Tensor order_;          // (N) i64: of the epoch
-    EpochPosition* position_;
+    EpochOnDevice epoch_;
     Tensor images_;  // (V·B, 32, 32, 3)
     Tensor target_;  // (B) i32
 

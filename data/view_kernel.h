@@ -1,9 +1,10 @@
 #pragma once
-// The kernel behind views.h: a team makes one view of one image.
+// The kernels behind views.h: a team makes one view of one image.
 #include <cstdint>
 
 #include "data/augment_kernels.h"
 #include "data/views.h"
+#include "engine/arrival.h"
 #include "engine/philox.h"
 
 namespace mlkd {
@@ -54,29 +55,21 @@ MLKD_HD inline Rectangle draw_cutout(RandomSequence& random) {
     return cutout_rectangle(magnitude, centre_x, centre_y);
 }
 
-// T: float or bfloat16, rounded once from the normalised float.
-template <class T> struct ViewKernel {
-    T* out;                         // (B, 32, 32, 3)
-    const std::uint8_t* images;     // (N, 32, 32, 3)
-    const std::int64_t* index;      // (B), or from position->next on
-    const float* normalisation;     // (3, 256)
-    ViewParameters parameters;
-    const EpochPosition* position;  // nullptr: seed and epoch of the parameters, and the whole index
+// Makes one view of one image. T: float or bfloat16, rounded once from the normalised float.
+template <class T> struct ViewMaker {
+    const std::uint8_t* images;  // (N, 32, 32, 3)
+    const float* normalisation;  // (3, 256)
 
-    template <class Team> MLKD_HD void operator()(const Team& team, std::int64_t row) const {
-        const std::int64_t number = position != nullptr ? index[position->next + row] : index[row];
-        const std::uint32_t epoch = position != nullptr ? position->epoch : parameters.epoch;
-        const std::uint64_t seed = position != nullptr ? position->seed : parameters.seed;
+    template <class Team> MLKD_HD void operator()(const Team& team, T* to, std::int64_t number, const ViewParameters& parameters) const {
         const std::uint8_t* image = images + number * image_bytes;
-        T* to = out + row * image_bytes;
         const auto sample = static_cast<std::uint32_t>(number);
         if (parameters.view == View::plain) {
             for (int i = team.rank(); i < image_pixels; i += team.size()) normalise(to + 3 * i, image + 3 * i);
         } else if (parameters.view == View::weak) {
-            RandomSequence random(seed, Purpose::weak_view, epoch, sample);
+            RandomSequence random(parameters.seed, Purpose::weak_view, parameters.epoch, sample);
             make_weak(team, to, image, CropFlip::draw(random));
         } else {
-            RandomSequence random(seed, Purpose::strong_view, epoch, sample);
+            RandomSequence random(parameters.seed, Purpose::strong_view, parameters.epoch, sample);
             make_strong(team, to, image, random);
         }
     }
@@ -99,23 +92,61 @@ private:
     template <class Team> MLKD_HD void make_strong(const Team& team, T* to, const std::uint8_t* image, RandomSequence& random) const {
         ViewScratch& scratch = *team.template scratch<ViewScratch>();
         const CropFlip crop = CropFlip::draw(random);
-        const DrawnOperation one = DrawnOperation::draw(random);
-        const DrawnOperation two = DrawnOperation::draw(random);
-        const Rectangle hole = draw_cutout(random);
-
         for (int i = team.rank(); i < image_pixels; i += team.size()) {
             const std::uint8_t* source = crop.source(image, i % image_side, i / image_side);
             for (int channel = 0; channel < image_channels; ++channel)
                 scratch.first[3 * i + channel] = source != nullptr ? source[channel] : std::uint8_t{0};
         }
         team.sync();
-        apply_operation(team, scratch.second, scratch.first, one.op, one.magnitude, 0, 0, scratch.augment);
-        team.sync();
-        apply_operation(team, scratch.first, scratch.second, two.op, two.magnitude, 0, 0, scratch.augment);
-        team.sync();
+        std::uint8_t *from = scratch.first, *other = scratch.second;
+        MLKD_ROLLED  // all operations' code once
+        for (int operation = 0; operation < 2; ++operation) {
+            const DrawnOperation drawn = DrawnOperation::draw(random);
+            apply_operation(team, other, from, drawn.op, drawn.magnitude, 0, 0, scratch.augment);
+            team.sync();
+            std::uint8_t* const written = other;
+            other = from;
+            from = written;
+        }
+        const Rectangle hole = draw_cutout(random);
         const CutoutColour colour;
         for (int i = team.rank(); i < image_pixels; i += team.size())
-            normalise(to + 3 * i, hole.holds(i % image_side, i / image_side) ? colour.channel : scratch.first + 3 * i);
+            normalise(to + 3 * i, hole.holds(i % image_side, i / image_side) ? colour.channel : from + 3 * i);
+    }
+};
+
+// Row: an image of `index`.
+template <class T> struct ViewKernel {
+    T* out;                      // (B, 32, 32, 3)
+    ViewMaker<T> make;
+    const std::int64_t* index;   // (B)
+    ViewParameters parameters;
+
+    template <class Team> MLKD_HD void operator()(const Team& team, std::int64_t row) const {
+        make(team, out + row * image_bytes, index[row], parameters);
+    }
+};
+
+// All views of the epoch's next batch, and its labels; the row that is done last moves the place on, when all have read it.
+// Row: a view of an image.
+template <class T> struct BatchKernel {
+    T* out;                      // (V·B, 32, 32, 3)
+    std::int32_t* target;        // (B)
+    ViewMaker<T> make;
+    const std::int32_t* labels;  // (N)
+    const std::int64_t* order;   // (N)
+    EpochPosition* position;
+    std::int64_t rows, size;     // V·B, B
+    bool augment;
+
+    template <class Team> MLKD_HD void operator()(const Team& team, std::int64_t row) const {
+        const std::int64_t first = position->next, number = order[first + row % size];
+        const View view = !augment ? View::plain : row < size ? View::weak : View::strong;
+        make(team, out + row * image_bytes, number, {view, position->seed, position->epoch});
+        if (team.rank() == 0 && row < size) target[row] = labels[number];
+        if (!arrive(team, &position->rows_done, static_cast<int>(rows)) || team.rank() > 0) return;
+        position->next = first + size;
+        position->rows_done = 0;
     }
 };
 

@@ -10,6 +10,7 @@
 #include "engine/bfloat16.h"
 #include "engine/error.h"
 #include "tests/data/images.h"
+#include "tests/support/recording_backend.h"
 
 using namespace mlkd;
 
@@ -82,4 +83,14 @@ TEST_CASE("feed: a dataset with a wrong label or options without sense are refus
     CHECK_THROWS_AS(ResidentFeed(*backend, dataset, {.batch_size = 4, .views = 3}, DType::f32), UsageError);
     dataset.labels[5] = static_cast<std::int32_t>(dataset.classes);
     CHECK_THROWS_WITH_AS(ResidentFeed(*backend, dataset, {.batch_size = 4}, DType::f32), doctest::Contains("image 5 of"), Error);
+}
+
+TEST_SUITE("team") {
+    TEST_CASE("feed: teams of threads make the batches that one thread makes, labels included, and move the place on") {
+        const Dataset dataset = test::noise_dataset(7);
+        const LoaderOptions options{.batch_size = 3, .views = 2, .seed = 5, .shuffle = true, .augment = true};
+        test::RecordingBackend one, many(2, 5);
+        ResidentFeed expected(one, dataset, options, DType::f32), feed(many, dataset, options, DType::f32);
+        for (const std::uint32_t epoch : {1u, 2u}) CHECK(run_epoch(feed, epoch) == run_epoch(expected, epoch));
+    }
 }

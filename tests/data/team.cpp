@@ -75,7 +75,7 @@ TEST_SUITE("team") {
         for (const View view : {View::plain, View::weak, View::strong}) {
             CAPTURE(static_cast<int>(view));
             std::vector<float> serial(rows * image_bytes, -1.0f), threaded(rows * image_bytes, -2.0f);
-            ViewKernel<float> kernel{serial.data(), dataset.images.data(), index.data(), table.data(), {view, 99, 4}, nullptr};
+            ViewKernel<float> kernel{serial.data(), {dataset.images.data(), table.data()}, index.data(), {view, 99, 4}};
             run_serially(rows, kernel, sizeof(ViewScratch));
             kernel.out = threaded.data();
             for (const auto& [teams, size] : {std::pair{3, 3}, std::pair{2, 5}}) {
