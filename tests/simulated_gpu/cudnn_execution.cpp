@@ -1,4 +1,4 @@
-// Handles of the simulated cuDNN, and the execution of plans with the checks that a GPU leaves to the user.
+// Handles and errors of the simulated cuDNN, and the execution of plans with the checks that a GPU leaves to the user.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -7,19 +7,12 @@
 #include <string>
 #include <utility>
 
-#include "tests/simulated_gpu/cudnn_evaluation.h"
 #include "tests/simulated_gpu/cudnn_library.h"
+#include "tests/simulated_gpu/cudnn_operands.h"
 #include "tests/simulated_gpu/device.h"
 
 namespace mlkd::simulated {
 namespace {
-
-struct Handle {
-    cudaStream_t stream = nullptr;
-    std::shared_ptr<Evaluator> evaluator = std::make_shared<Evaluator>();
-};
-
-Handle& handle_of(cudnnHandle_t handle) { return *reinterpret_cast<Handle*>(handle); }
 
 template <class T> std::vector<T> values_of(const Description& description, cudnnBackendAttributeName_t name) {
     const auto attribute = description.attributes.find(name);
@@ -35,29 +28,10 @@ Factors factors_of(const Description& plan) {
     const auto noted = [&](cudnnBackendNumericalNote_t note) {
         return std::find(plan.notes.begin(), plan.notes.end(), note) != plan.notes.end();
     };
+    if (noted(CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION))
+        throw Refusal(CUDNN_STATUS_NOT_SUPPORTED, "engines whose sums are coarser than float32 are not simulated");
     if (noted(CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS)) return Factors::bfloat16;
     return noted(CUDNN_NUMERICAL_NOTE_TENSOR_CORE) ? Factors::tf32 : Factors::exact;
-}
-
-struct Range {
-    std::string name;
-    std::byte* start;
-    std::size_t bytes;
-
-    bool overlaps(const Range& other) const { return start < other.start + other.bytes && other.start < start + bytes; }
-};
-
-Range range_of(const GraphTensor& tensor, void* address) {
-    return {fmt::format("tensor {}", tensor.id), static_cast<std::byte*>(address), tensor.bytes()};
-}
-
-void require_device_memory(const Range& range, std::size_t alignment) {
-    if (!is_device_memory(range.start, range.bytes))
-        fault(fmt::format("cuDNN: {} ({} bytes from {}) is not in one allocation of device memory", range.name, range.bytes,
-                          static_cast<void*>(range.start)));
-    if (reinterpret_cast<std::uintptr_t>(range.start) % alignment != 0)
-        fault(fmt::format("cuDNN: {} at {} is not aligned to {} bytes, as was promised", range.name, static_cast<void*>(range.start),
-                          alignment));
 }
 
 // What a call executes: addresses of the graph's tensors, and the workspace.
@@ -89,7 +63,7 @@ void check_memory(const OperationGraph& graph, const Operands& operands) {
     std::vector<Range> inputs, results;
     for (const auto& [id, tensor] : graph.tensors) {
         if (tensor.is_virtual) continue;
-        const Range range = range_of(tensor, operands.addresses.at(id));
+        const Range range{fmt::format("tensor {}", id), static_cast<std::byte*>(operands.addresses.at(id)), tensor.bytes()};
         require_device_memory(range, static_cast<std::size_t>(tensor.alignment));
         (graph.is_result(id) ? results : inputs).push_back(range);
     }
@@ -97,13 +71,7 @@ void check_memory(const OperationGraph& graph, const Operands& operands) {
         require_device_memory(operands.workspace, 1);
         results.push_back(operands.workspace);
     }
-    for (std::size_t i = 0; i < results.size(); ++i) {
-        const auto check_against = [&](const Range& other) {
-            if (results[i].overlaps(other)) fault(fmt::format("cuDNN: {} overlaps {}, while it is written", results[i].name, other.name));
-        };
-        for (const Range& input : inputs) check_against(input);
-        for (std::size_t j = i + 1; j < results.size(); ++j) check_against(results[j]);
-    }
+    require_apart(results, inputs);
 }
 
 // An engine may leave anything in its workspace: bytes that are NaNs in every type. A large one gets them at the start of every page.
