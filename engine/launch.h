@@ -19,6 +19,9 @@
 #ifndef __CUDACC__
 #include "engine/thread_team.h"
 #endif
+#ifdef MLKD_SIMULATED_GPU
+#include "tests/simulated_gpu/launch.h"
+#endif
 
 namespace mlkd {
 
@@ -115,6 +118,38 @@ template <class Kernel> __global__ void index_kernel(const Kernel kernel, std::i
     for (std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < count; i += stride) kernel(i);
 }
 
+template <class Kernel>
+void launch_row_kernel(unsigned blocks, int team_size, std::size_t scratch_bytes, cudaStream_t stream, const Kernel& kernel,
+                       std::int64_t rows) {
+    row_kernel<<<blocks, static_cast<unsigned>(team_size), scratch_bytes, stream>>>(kernel, rows);
+}
+template <class Kernel>
+void launch_index_kernel(unsigned blocks, int block, cudaStream_t stream, const Kernel& kernel, std::int64_t count) {
+    index_kernel<<<blocks, static_cast<unsigned>(block), 0, stream>>>(kernel, count);
+}
+
+#endif
+#ifdef MLKD_SIMULATED_GPU
+
+// Their addresses are the kernels' names.
+template <class Kernel>
+void row_kernel(const Kernel&, std::int64_t) {}
+template <class Kernel>
+void index_kernel(const Kernel&, std::int64_t) {}
+
+template <class Kernel>
+void launch_row_kernel(unsigned blocks, int team_size, std::size_t scratch_bytes, cudaStream_t stream, const Kernel& kernel,
+                       std::int64_t rows) {
+    simulated::launch_rows(reinterpret_cast<const void*>(row_kernel<Kernel>), {blocks, team_size, scratch_bytes}, stream, kernel, rows);
+}
+template <class Kernel>
+void launch_index_kernel(unsigned blocks, int block, cudaStream_t stream, const Kernel& kernel, std::int64_t count) {
+    simulated::launch_indices(reinterpret_cast<const void*>(index_kernel<Kernel>), {blocks, block, 0}, stream, kernel, count);
+}
+
+#endif
+#if defined(__CUDACC__) || defined(MLKD_SIMULATED_GPU)
+
 inline void check_launch(cudaError_t status) {
     if (status != cudaSuccess) throw Error(std::string("CUDA kernel launch: ") + cudaGetErrorString(status));
 }
@@ -152,7 +187,7 @@ void for_each_row(const Stream& stream, std::int64_t rows, const Kernel& kernel,
         }
         return;
     }
-#ifdef __CUDACC__
+#if defined(__CUDACC__) || defined(MLKD_SIMULATED_GPU)
     const auto grid = static_cast<unsigned>(rows < 65535 * 16 ? rows : 65535 * 16);
     if (launch.scratch_bytes > 0) {
         // Once a kernel, at its first launch: a process uses one GPU.
@@ -161,7 +196,7 @@ void for_each_row(const Stream& stream, std::int64_t rows, const Kernel& kernel,
             throw Error("a kernel asks for " + std::to_string(launch.scratch_bytes) + " bytes of shared memory; this GPU has " +
                         std::to_string(most) + " for it");
     }
-    row_kernel<<<grid, static_cast<unsigned>(launch.team_size), launch.scratch_bytes, static_cast<cudaStream_t>(stream.handle)>>>(kernel, rows);
+    launch_row_kernel(grid, launch.team_size, launch.scratch_bytes, static_cast<cudaStream_t>(stream.handle), kernel, rows);
     check_launch(cudaGetLastError());
 #else
     throw Error("this build has no CUDA: its kernels run on --device cpu only");
@@ -176,11 +211,11 @@ template <class Kernel> void for_each_index(const Stream& stream, std::int64_t c
         for (std::int64_t i = 0; i < count; ++i) kernel(i);
         return;
     }
-#ifdef __CUDACC__
-    constexpr std::int64_t block = 256;
+#if defined(__CUDACC__) || defined(MLKD_SIMULATED_GPU)
+    constexpr int block = 256;
     const std::int64_t blocks = (count + block - 1) / block;
     const auto grid = static_cast<unsigned>(blocks < 132 * 16 ? blocks : 132 * 16);  // a few waves; the loop takes the rest
-    index_kernel<<<grid, block, 0, static_cast<cudaStream_t>(stream.handle)>>>(kernel, count);
+    launch_index_kernel(grid, block, static_cast<cudaStream_t>(stream.handle), kernel, count);
     check_launch(cudaGetLastError());
 #else
     throw Error("this build has no CUDA: its kernels run on --device cpu only");

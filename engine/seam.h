@@ -23,6 +23,14 @@
 
 namespace mlkd {
 
+#ifdef MLKD_SIMULATED_GPU
+// The rows of a launch share one thread there: one that waits for a counter lets others go on (tests/simulated_gpu/teams.cpp).
+// Returns at once on any other thread.
+namespace simulated {
+void wait_for_counter(const int* counter, int at_least);
+}
+#endif
+
 // Adds `value` to a counter that threads of the whole device share, and returns what it was. Acquire and release: writes before
 // this add are visible to a thread that reads the new value through this function or wait_until_at_least().
 MLKD_HD inline int fetch_add(int* counter, int value) {
@@ -52,6 +60,9 @@ MLKD_HD inline void wait_until_at_least(const int* counter, int value) {
     do asm volatile("ld.acquire.gpu.global.s32 %0, [%1];" : "=r"(seen) : "l"(__cvta_generic_to_global(counter)) : "memory");
     while (seen < value);
 #else
+#ifdef MLKD_SIMULATED_GPU
+    simulated::wait_for_counter(counter, value);
+#endif
     while (__atomic_load_n(counter, __ATOMIC_ACQUIRE) < value) std::this_thread::yield();
 #endif
 }

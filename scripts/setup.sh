@@ -11,6 +11,7 @@ packages=(
     "nlohmann-json3-dev:configurations" "libcli11-dev:command line"
     "libfmt-dev:text" "zlib1g-dev:gzipped data sets" "libbenchmark-dev:mlkd bench" "doctest-dev:tests"
     "gnuplot-nox:figures" "fonts-dejavu-core:figures" "dataset-fashion-mnist:the demo's images"
+    "libboost-context-dev:fibers of the simulated GPU's tests"
     "curl:get_cifar100.sh" "ca-certificates:downloads over https"
     "python3-venv:check of the saved files by the official safetensors library"
 )

@@ -12,7 +12,7 @@ struct Nothing {
 
 cudaError_t kernel_image_status() {
     cudaFuncAttributes attributes{};
-    return cudaFuncGetAttributes(&attributes, index_kernel<Nothing>);
+    return cudaFuncGetAttributes(&attributes, reinterpret_cast<const void*>(index_kernel<Nothing>));
 }
 
 }  // namespace mlkd::cuda
