@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Sets up, builds and runs all tests: the release build, AddressSanitizer with UBSan, ThreadSanitizer; with a CUDA compiler
-# the CUDA build too. usage: scripts/test.sh [--only cpu|asan|tsan|cuda]
+# the CUDA build too; with CUDA's headers the CUDA backend on a simulated GPU. usage: scripts/test.sh [--only cpu|asan|tsan|simulated|cuda]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 only=all
 case "${1:-}" in
     "") ;;
-    --only) only=${2:?"--only needs one of cpu, asan, tsan, cuda"} ;;
-    *) echo "usage: scripts/test.sh [--only cpu|asan|tsan|cuda]" >&2; exit 2 ;;
+    --only) only=${2:?"--only needs one of cpu, asan, tsan, simulated, cuda"} ;;
+    *) echo "usage: scripts/test.sh [--only cpu|asan|tsan|simulated|cuda]" >&2; exit 2 ;;
 esac
 
 scripts/setup.sh
@@ -39,6 +39,16 @@ if wanted tsan; then
     configure tsan
     build tsan --target test_engine test_layers test_losses test_data seeded_race
     ctest --preset tsan -R '^(engine|layers|losses|data|seeded_race)$'
+fi
+if wanted simulated; then
+    headers=$(dirname "$(ls {/usr/local/cuda/include,/usr/include}/cuda_runtime_api.h 2>/dev/null | head -1)")
+    if [ -f "$headers/cuda_runtime_api.h" ] && [ -f "$headers/cublas_v2.h" ] && [ -f "$headers/cudnn_graph.h" ]; then
+        configure simulated
+        build simulated --target mlkd test_simulated test_cuda golden
+        ctest --preset simulated -R '^(simulated|simulated_kernels|simulated_golden|simulated_program)$'
+    else
+        echo "== simulated: no headers of CUDA, cuBLAS and cuDNN, left out"
+    fi
 fi
 if wanted cuda; then
     export PATH=$PATH:/usr/local/cuda/bin
