@@ -64,18 +64,10 @@ struct GramCoefficients {
                 if (i0 + i < i1) transposed[i * pitch + j] = p[matrix + (j0 + j) * n + i0 + i];
             }
             team.sync();
-            for (std::int64_t i = i0; i < i1; ++i) {
-                const std::int64_t at = matrix + i * n + j0;
-                const float* pt_row = transposed + (i - i0) * pitch;
-#pragma omp simd reduction(+ : norm_x, norm_y)
-                for (std::int64_t j = team.rank(); j < width; j += team.size()) {
-                    const GramEntry entry = gram_entry(p[at + j], pt_row[j], q[at + j], r[at + j], x4, y4);
-                    norm_x += entry.same_side;
-                    norm_y += entry.other_side;
-                    q[at + j] = entry.k_a;
-                    r[at + j] = entry.k_u;
-                }
-            }
+            const Strip strip{matrix + j0, n, width, x4, y4};
+            std::int64_t i = i0;
+            for (; i + tile <= i1; i += tile) add_rows<tile>(team, strip, i, transposed + (i - i0) * pitch, norm_x, norm_y);
+            for (; i < i1; ++i) add_rows<1>(team, strip, i, transposed + (i - i0) * pitch, norm_x, norm_y);
             team.sync();
         }
         norm_x = team.sum(norm_x);
@@ -84,6 +76,35 @@ struct GramCoefficients {
             same_side[row] = norm_x;
             other_side[row] = norm_y;
         }
+    }
+
+private:
+    static constexpr int tile = 4;  // rows whose entries are read before the first is written
+    struct Strip {
+        std::int64_t at, n, width;  // where column 0 of row 0 lies
+        float x4, y4;
+    };
+
+    // `count` rows from i on; transposed: row i of Pᵀ.
+    template <int count, class Team>
+    MLKD_HD void add_rows(const Team& team, const Strip& strip, std::int64_t i, const float* transposed, float& same, float& other) const {
+        const std::int64_t at = strip.at + i * strip.n, n = strip.n, width = strip.width;
+        const float x4 = strip.x4, y4 = strip.y4;
+        float norm_x = 0, norm_y = 0;
+#pragma omp simd reduction(+ : norm_x, norm_y)
+        for (std::int64_t j = team.rank(); j < width; j += team.size()) {
+            GramEntry entry[count];
+            for (int e = 0; e < count; ++e)
+                entry[e] = gram_entry(p[at + e * n + j], transposed[e * pitch + j], q[at + e * n + j], r[at + e * n + j], x4, y4);
+            for (int e = 0; e < count; ++e) {
+                norm_x += entry[e].same_side;
+                norm_y += entry[e].other_side;
+                q[at + e * n + j] = entry[e].k_a;
+                r[at + e * n + j] = entry[e].k_u;
+            }
+        }
+        same += norm_x;
+        other += norm_y;
     }
 };
 

@@ -33,9 +33,10 @@ struct SoftmaxDouble {
     }
 };
 
-// A row is a block of columns, which are summed over the samples in order.
+// A row is a block of columns, which are summed over the samples in order. A member has a few at once, in registers.
 struct ColumnSums {
-    static constexpr std::int64_t block = 64;
+    static constexpr std::int64_t block = 128;
+    static constexpr int tile = 4;
     double* sums;           // (C)
     const double* softmax;  // (B, C)
     std::int64_t samples;
@@ -44,9 +45,21 @@ struct ColumnSums {
     template <class Team>
     MLKD_HD void operator()(const Team& team, std::int64_t row) const {
         const std::int64_t first = row * block, end = first + block < classes ? first + block : classes;
-        for (std::int64_t c = first + team.rank(); c < end; c += team.size()) sums[c] = 0;
+        for (std::int64_t c = first + tile * team.rank(); c < end; c += tile * team.size()) {
+            if (c + tile <= end)
+                sum_columns<tile>(c);
+            else
+                for (std::int64_t last = c; last < end; ++last) sum_columns<1>(last);
+        }
+    }
+
+private:
+    template <int count>
+    MLKD_HD void sum_columns(std::int64_t c) const {
+        double sum[count] = {};
         for (std::int64_t b = 0; b < samples; ++b)
-            for (std::int64_t c = first + team.rank(); c < end; c += team.size()) sums[c] += softmax[b * classes + c];
+            for (int q = 0; q < count; ++q) sum[q] += softmax[b * classes + c + q];
+        for (int q = 0; q < count; ++q) sums[c + q] = sum[q];
     }
 };
 
