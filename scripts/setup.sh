@@ -11,10 +11,12 @@ packages=(
     "nlohmann-json3-dev:configurations" "libcli11-dev:command line"
     "libfmt-dev:text" "zlib1g-dev:gzipped data sets" "libbenchmark-dev:mlkd bench" "doctest-dev:tests"
     "gnuplot-nox:figures" "fonts-dejavu-core:figures" "dataset-fashion-mnist:the demo's images"
-    "libboost-context-dev:fibers of the simulated GPU's tests"
     "curl:get_cifar100.sh" "ca-certificates:downloads over https"
     "python3-venv:check of the saved files by the official safetensors library"
 )
+if [ -f /usr/local/cuda/include/cuda_runtime_api.h ] || [ -f /usr/include/cuda_runtime_api.h ]; then
+    packages+=("libboost-context-dev:fibers of the simulated GPU's tests")
+fi
 as_root=()
 [ "$(id -u)" = 0 ] || as_root=(sudo)
 
