@@ -1,6 +1,7 @@
 // The part of cuBLAS that the program loads: products of matrices stored by columns, for the simulated device.
 #include <cublas_v2.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <string>
@@ -61,6 +62,9 @@ std::vector<T> packed(const Operand& o, std::int64_t matrix, bool tf32) {
     return out;
 }
 
+// Long sums are sums of slices, as every library computes them: 20,000 addends one by one in float32 lose a digit and a half.
+constexpr std::int64_t slice = 256;
+
 template <class T>
 void multiply(const Product& p, T alpha, T beta) {
     const std::int64_t m = p.c.rows, n = p.c.columns, k = p.a.columns;
@@ -69,11 +73,15 @@ void multiply(const Product& p, T alpha, T beta) {
         T* const c = static_cast<T*>(const_cast<void*>(p.c.data)) + matrix * p.c.stride;
 #pragma omp parallel for schedule(static) if (m * n * k > 1 << 16)
         for (std::int64_t column = 0; column < n; ++column) {
-            std::vector<T> sums(static_cast<std::size_t>(m), T{0});
-            for (std::int64_t l = 0; l < k; ++l) {
-                const T factor = b[static_cast<std::size_t>(column * k + l)];
-                const T* const from = a.data() + l * m;
-                for (std::int64_t row = 0; row < m; ++row) sums[static_cast<std::size_t>(row)] += from[row] * factor;
+            std::vector<T> sums(static_cast<std::size_t>(m), T{0}), part(sums.size());
+            for (std::int64_t first = 0; first < k; first += slice) {
+                std::fill(part.begin(), part.end(), T{0});
+                for (std::int64_t l = first; l < std::min(k, first + slice); ++l) {
+                    const T factor = b[static_cast<std::size_t>(column * k + l)];
+                    const T* const from = a.data() + l * m;
+                    for (std::int64_t row = 0; row < m; ++row) part[static_cast<std::size_t>(row)] += from[row] * factor;
+                }
+                for (std::int64_t row = 0; row < m; ++row) sums[static_cast<std::size_t>(row)] += part[static_cast<std::size_t>(row)];
             }
             for (std::int64_t row = 0; row < m; ++row) {
                 T& out = c[column * p.c.leading + row];
