@@ -66,6 +66,13 @@ cudaError_t ended(Capture& capture, cudaError_t status) {
 
 CUevent_st* event_of(cudaEvent_t handle) { return state().events.count(handle) != 0 ? handle : nullptr; }
 
+// Why the host may not wait for an event or ask about it now; cudaSuccess otherwise.
+cudaError_t refused_question(cudaEvent_t handle) {
+    if (event_of(handle) == nullptr) return returned(cudaErrorInvalidResourceHandle);
+    if (const auto& capture = handle->event->capture; capture != nullptr) return ended(*capture, cudaErrorCapturedEvent);
+    return refused_in_capture();
+}
+
 // Why work may not go to this stream; cudaSuccess otherwise.
 cudaError_t obstacle(CUstream_st& stream, const std::string& what) {
     if (stream.capture != nullptr) return stream.capture->invalidated ? cudaErrorStreamCaptureInvalidated : cudaSuccess;
@@ -253,10 +260,8 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t where, cudaEvent_t handle, unsigned
 
 cudaError_t cudaEventSynchronize(cudaEvent_t handle) {
     const std::lock_guard guard(runtime_lock());
-    if (event_of(handle) == nullptr) return returned(cudaErrorInvalidResourceHandle);
+    if (const cudaError_t status = refused_question(handle); status != cudaSuccess) return status;
     const Event& event = *handle->event;
-    if (event.capture != nullptr) return ended(*event.capture, cudaErrorCapturedEvent);
-    if (const cudaError_t status = refused_in_capture(); status != cudaSuccess) return status;
     const Running running;
     finish_event(event, event.recorded);
     return cudaSuccess;
@@ -264,10 +269,8 @@ cudaError_t cudaEventSynchronize(cudaEvent_t handle) {
 
 cudaError_t cudaEventQuery(cudaEvent_t handle) {
     const std::lock_guard guard(runtime_lock());
-    if (event_of(handle) == nullptr) return returned(cudaErrorInvalidResourceHandle);
+    if (const cudaError_t status = refused_question(handle); status != cudaSuccess) return status;
     const Event& event = *handle->event;
-    if (event.capture != nullptr) return ended(*event.capture, cudaErrorCapturedEvent);
-    if (const cudaError_t status = refused_in_capture(); status != cudaSuccess) return status;
     const Running running;
     if (event.completed == event.recorded) return cudaSuccess;
     run_first(*event.stream);

@@ -59,6 +59,13 @@ void butterfly(T (&lanes)[warp_size], Combine combine) {
     }
 }
 
+// The same for the values in the slots of a warp, whose members count from `first` on.
+template <class T, class Combine>
+void combine_warp(T (&lanes)[warp_size], TeamState& team, int first, Combine combine) {
+    for (int lane = 0; lane < warp_size; ++lane) std::memcpy(&lanes[lane], slot_of(team, first + lane).bytes, sizeof(T));
+    butterfly(lanes, combine);
+}
+
 struct Sum {
     template <class T>
     T operator()(T a, T b) const {
@@ -101,8 +108,7 @@ private:
         meet(group(), &purpose_of<Combine>, [&] {
             T lanes[warp_size];
             const int first = member_ - rank();
-            for (int lane = 0; lane < warp_size; ++lane) std::memcpy(&lanes[lane], slot_of(*team_, first + lane).bytes, sizeof(T));
-            butterfly(lanes, combine);
+            combine_warp(lanes, *team_, first, combine);
             for (int lane = 0; lane < warp_size; ++lane) std::memcpy(slot_of(*team_, first + lane).bytes, &lanes[lane], sizeof(T));
         });
         std::memcpy(&value, slot_of(*team_, member_).bytes, sizeof value);
@@ -149,9 +155,7 @@ private:
             T total{};
             for (int warp = 0; warp < part_count(); ++warp) {
                 T lanes[warp_size];
-                for (int lane = 0; lane < warp_size; ++lane)
-                    std::memcpy(&lanes[lane], slot_of(*team_, warp * warp_size + lane).bytes, sizeof(T));
-                butterfly(lanes, combine);
+                combine_warp(lanes, *team_, warp * warp_size, combine);
                 total = warp == 0 ? lanes[0] : combine(total, lanes[0]);
             }
             std::memcpy(group.result.bytes, &total, sizeof total);
