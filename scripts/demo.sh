@@ -76,7 +76,7 @@ mlkd ResNet8 MLKD
 ROWS
 echo "Nearer to the teacher in the input correlation: $(nearer 2), in the category correlation: $(nearer 3)."
 [ "$(nearer 3)" = MLKD ] ||
-    echo "With ten classes KD's student is nearer in the category correlation as a rule; with CIFAR-100's hundred MLKD's was: README.md."
+    echo "With ten classes that is so as a rule; with the hundred of CIFAR-100 in README.md MLKD's student was nearer."
 echo
 echo "training took $training_seconds s"
 echo "figures:     $out/figures/figure1_input_correlation.png, figure2_category_correlation.png (and .svg, .npy, .gp)"
