@@ -53,10 +53,6 @@ Evaluator::Evaluator(Backend& backend, StepArena& arena, Network& network, Batch
       counters_(memory_.allocate("counters", DType::f64, {accuracy_counter_count})),
       work_(backend, use_graph, [this](std::int64_t size) { enqueue(size); }) {}
 
-Evaluation Evaluator::run() {
-    return run([](const Tensor&) {});
-}
-
 Evaluation Evaluator::run(const Visit& visit) {
     network_.fold();
     backend_.fill_zero(counters_.data, counters_.bytes());

@@ -29,11 +29,10 @@ public:
     // `feed` from make_test_feed(). use_graph: whether batches are recorded, where the device can. All references must outlive it.
     Evaluator(Backend& backend, StepArena& arena, Network& network, BatchFeed& feed, bool use_graph);
 
-    // Folds the network's batch norms as they are now.
-    Evaluation run();
-    // The same; visit(logits (B, classes), on the device until it returns) is called after each batch.
+    // Folds the network's batch norms as they are now. visit(logits (B, classes), on the device until it returns) is called after
+    // each batch.
     using Visit = std::function<void(const Tensor& logits)>;
-    Evaluation run(const Visit& visit);
+    Evaluation run(const Visit& visit = [](const Tensor&) {});
     // The recording of batches of `size`, or nullptr while there is none.
     const Recording* recording(std::int64_t size) const { return work_.recording(size); }
 
