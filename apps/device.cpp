@@ -6,10 +6,10 @@
 #include <optional>
 #include <string_view>
 
-#include "apps/foreign_names.h"
+#include "apps/config/foreign_names.h"
 #include "apps/output.h"
 #include "engine/error.h"
-#include "engine/gpu_present.h"
+#include "engine/machine/gpu_present.h"
 
 namespace mlkd {
 

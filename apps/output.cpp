@@ -8,7 +8,7 @@
 #include <cstring>
 #include <utility>
 
-#include "engine/shown_text.h"
+#include "engine/text/shown_text.h"
 
 namespace mlkd {
 namespace {

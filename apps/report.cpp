@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "apps/output.h"
-#include "engine/libraries.h"
+#include "engine/machine/libraries.h"
 
 namespace mlkd {
 namespace {

@@ -8,7 +8,7 @@
 #include <memory>
 #include <string>
 
-#include "engine/launch.h"
+#include "engine/kernels/launch.h"
 #include "engine/tensor.h"
 
 namespace mlkd {

@@ -2,7 +2,7 @@
 // bfloat16: the upper half of a float32, 8 bits of exponent and 7 of mantissa. Tensors store it; nothing is computed in it.
 #include <cstdint>
 
-#include "engine/seam.h"
+#include "engine/kernels/device_code.h"
 #include "engine/tensor.h"
 
 namespace mlkd {

@@ -1,6 +1,6 @@
 // Stands in for engine/cuda in a build without CUDA.
 #include "engine/backend.h"
-#include "engine/libraries.h"
+#include "engine/machine/libraries.h"
 
 namespace mlkd {
 

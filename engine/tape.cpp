@@ -2,8 +2,8 @@
 
 #include <utility>
 
-#include "engine/elementwise.h"
 #include "engine/error.h"
+#include "engine/kernels/elementwise.h"
 
 namespace mlkd {
 

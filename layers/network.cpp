@@ -1,7 +1,7 @@
 #include "layers/network.h"
 
-#include "engine/dispatch.h"
 #include "engine/error.h"
+#include "engine/types.h"
 
 namespace mlkd {
 

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "layers/conv2d.h"
+#include "layers/ops/conv2d.h"
 #include "layers/parameters.h"
 #include "layers/pass.h"
 

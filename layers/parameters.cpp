@@ -8,11 +8,11 @@
 #include <span>
 #include <string_view>
 
-#include "engine/dispatch.h"
-#include "engine/elementwise.h"
 #include "engine/error.h"
-#include "engine/philox.h"
-#include "layers/batch_norm_kernels.h"
+#include "engine/kernels/elementwise.h"
+#include "engine/kernels/philox.h"
+#include "engine/types.h"
+#include "layers/ops/batch_norm_kernels.h"
 
 namespace mlkd {
 namespace {

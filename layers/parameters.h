@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "engine/arena.h"
-#include "engine/safetensors.h"
-#include "engine/sgd.h"
+#include "engine/files/safetensors.h"
+#include "engine/optimizers/sgd.h"
 #include "engine/tape.h"
 
 namespace mlkd {
@@ -62,7 +62,7 @@ public:
     const RoundedParameters& rounded() const { return rounded_; }
     // Running statistics as one vector.
     Tensor statistics() const { return statistics_; }
-    // Counters of the launches whose rows count each other (engine/arrival.h), i32: zeros, which each launch restores, so that all
+    // Counters of the launches whose rows count each other (engine/kernels/arrival.h), i32: zeros, which each launch restores, so that all
     // layers share them.
     Tensor arrivals() const { return arrivals_; }
 

@@ -1,6 +1,6 @@
 #include "losses/cross_entropy.h"
 
-#include "engine/dispatch.h"
+#include "engine/types.h"
 
 namespace mlkd {
 

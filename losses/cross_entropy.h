@@ -1,6 +1,6 @@
 #pragma once
 // Cross entropy of logits with class labels, and its gradient.
-#include "engine/launch.h"
+#include "engine/kernels/launch.h"
 #include "engine/tensor.h"
 #include "losses/row_math.h"
 

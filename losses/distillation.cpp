@@ -7,13 +7,13 @@
 
 #include "engine/error.h"
 #include "losses/cross_entropy.h"
-#include "losses/fused_distillation.h"
-#include "losses/gram_correlation.h"
-#include "losses/kl_correlation.h"
-#include "losses/logit_gradient.h"
-#include "losses/official_masks.h"
-#include "losses/softmax_difference.h"
-#include "losses/terms.h"
+#include "losses/mlkd/fused_distillation.h"
+#include "losses/mlkd/gram_correlation.h"
+#include "losses/mlkd/kl_correlation.h"
+#include "losses/mlkd/logit_gradient.h"
+#include "losses/mlkd/official_masks.h"
+#include "losses/mlkd/softmax_difference.h"
+#include "losses/mlkd/terms.h"
 
 namespace mlkd {
 namespace {

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "engine/seam.h"
+#include "engine/kernels/device_code.h"
 
 namespace mlkd {
 

@@ -3,7 +3,7 @@
 #include <cmath>
 #include <cstdint>
 
-#include "engine/seam.h"
+#include "engine/kernels/device_code.h"
 #include "losses/numeric.h"
 
 namespace mlkd {

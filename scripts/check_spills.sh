@@ -7,9 +7,9 @@ cd "$(dirname "$0")/.."
 architecture=${1:-sm_90}
 shift || true
 files=("$@")
-[ ${#files[@]} -gt 0 ] || files=(engine/*.cu layers/*.cu losses/*.cu data/*.cu)
+[ ${#files[@]} -gt 0 ] || mapfile -t files < <(find engine layers losses data -name '*.cu' | sort)
 # float64 instances serve as references; the divergence between correlation matrices is no recipe's.
-cold='^losses/kl_correlation|double'
+cold='^losses/mlkd/kl_correlation|double'
 
 export PATH=$PATH:/usr/local/cuda/bin
 command -v nvcc >/dev/null || { echo "check_spills: no nvcc; install the CUDA toolkit" >&2; exit 2; }
@@ -19,7 +19,7 @@ trap 'rm -r "$folder"' EXIT
 # The release's device flags. Views must equal Pillow's bytes: their folder says that nothing is fused there.
 compile() { # file
     local log="$2/${1//\//_}.log" flags=()
-    grep -qs -- '--fmad=false' "$(dirname "$1")/CMakeLists.txt" && flags=(--fmad=false)
+    grep -qs -- '--fmad=false' "${1%%/*}/CMakeLists.txt" && flags=(--fmad=false)
     nvcc -cubin -arch="$3" -O3 -DNDEBUG -std=c++20 -I. "${flags[@]}" -Xptxas=-v -x cu "$1" -o "$log.cubin" >"$log" 2>&1 ||
         { sed "s|^|$1: |" "$log" >&2; exit 255; }
 }

@@ -2,13 +2,13 @@
 
 #include <memory>
 
-#include "apps/checkpoint.h"
 #include "apps/commands/commands.h"
-#include "apps/evaluation.h"
+#include "apps/evaluate/evaluation.h"
 #include "apps/output.h"
 #include "apps/signals.h"
-#include "data/load.h"
-#include "engine/shown_text.h"
+#include "apps/train/checkpoint.h"
+#include "data/readers/load.h"
+#include "engine/text/shown_text.h"
 
 namespace mlkd {
 namespace {

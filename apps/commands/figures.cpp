@@ -1,19 +1,19 @@
-#include "apps/figures.h"
+#include "apps/figures/figures.h"
 
 #include <fmt/format.h>
 
 #include <filesystem>
 #include <memory>
 
-#include "apps/checkpoint.h"
 #include "apps/commands/commands.h"
-#include "apps/evaluation.h"
-#include "apps/gnuplot.h"
-#include "apps/input_guard.h"
+#include "apps/evaluate/evaluation.h"
+#include "apps/figures/gnuplot.h"
 #include "apps/output.h"
 #include "apps/signals.h"
-#include "data/load.h"
-#include "engine/shown_text.h"
+#include "apps/train/checkpoint.h"
+#include "apps/train/input_guard.h"
+#include "data/readers/load.h"
+#include "engine/text/shown_text.h"
 
 namespace mlkd {
 namespace {

@@ -3,13 +3,13 @@
 #include <memory>
 
 #include "apps/commands/commands.h"
-#include "apps/config.h"
-#include "apps/config_source.h"
-#include "apps/idle_settings.h"
+#include "apps/config/config.h"
+#include "apps/config/config_source.h"
+#include "apps/config/idle_settings.h"
 #include "apps/output.h"
 #include "apps/signals.h"
-#include "apps/trainer.h"
-#include "engine/shown_text.h"
+#include "apps/train/trainer.h"
+#include "engine/text/shown_text.h"
 
 namespace mlkd {
 namespace {

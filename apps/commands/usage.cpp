@@ -7,10 +7,10 @@
 #include <cmath>
 #include <filesystem>
 
-#include "apps/config.h"
+#include "apps/config/config.h"
 #include "engine/error.h"
-#include "engine/nearest.h"
-#include "engine/shown_text.h"
+#include "engine/text/nearest.h"
+#include "engine/text/shown_text.h"
 
 namespace mlkd {
 namespace {

@@ -6,8 +6,8 @@
 #include <utility>
 #include <vector>
 
-#include "engine/dispatch.h"
 #include "engine/error.h"
+#include "engine/types.h"
 
 namespace mlkd {
 namespace {

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "engine/cpu/convolution_plan.h"
-#include "engine/plan_file.h"
+#include "engine/files/plan_file.h"
 
 namespace mlkd {
 

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "engine/cpu/onednn.h"
-#include "engine/problems.h"
+#include "engine/plan_keys.h"
 
 namespace mlkd {
 

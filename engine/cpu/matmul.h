@@ -3,7 +3,7 @@
 #include <map>
 
 #include "engine/cpu/onednn.h"
-#include "engine/problems.h"
+#include "engine/plan_keys.h"
 
 namespace mlkd {
 

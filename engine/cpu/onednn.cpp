@@ -5,9 +5,9 @@
 
 #include <cstdlib>
 
-#include "engine/available_memory.h"
 #include "engine/backend.h"
 #include "engine/error.h"
+#include "engine/machine/available_memory.h"
 
 namespace mlkd {
 

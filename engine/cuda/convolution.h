@@ -8,7 +8,7 @@
 
 #include "engine/cuda/convolution_plan.h"
 #include "engine/cuda/device_memory.h"
-#include "engine/plan_file.h"
+#include "engine/files/plan_file.h"
 
 namespace mlkd::cuda {
 

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "engine/cuda/descriptor.h"
-#include "engine/problems.h"
+#include "engine/plan_keys.h"
 
 namespace mlkd::cuda {
 

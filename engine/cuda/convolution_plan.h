@@ -5,7 +5,7 @@
 #include <string>
 
 #include "engine/cuda/engine_choice.h"
-#include "engine/problems.h"
+#include "engine/plan_keys.h"
 
 namespace mlkd::cuda {
 

@@ -1,5 +1,5 @@
 #include "engine/cuda/device_probe.h"
-#include "engine/launch.h"
+#include "engine/kernels/launch.h"
 
 namespace mlkd::cuda {
 namespace {

@@ -1,4 +1,4 @@
-#include "engine/libraries.h"
+#include "engine/machine/libraries.h"
 
 #include <fmt/format.h>
 

@@ -1,6 +1,6 @@
 #include "engine/cuda/matmul.h"
 
-#include "engine/dispatch.h"
+#include "engine/types.h"
 
 namespace mlkd::cuda {
 namespace {

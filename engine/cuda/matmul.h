@@ -7,7 +7,7 @@
 
 #include "engine/cuda/device_memory.h"
 #include "engine/cuda/vendor.h"
-#include "engine/problems.h"
+#include "engine/plan_keys.h"
 
 namespace mlkd::cuda {
 

@@ -1,8 +1,8 @@
 #pragma once
 // The three directions of a convolution in double by plain loops, an element of the result at a time: the reference precision
 // of the CUDA backend. Correct, not quick.
-#include "engine/launch.h"
-#include "engine/problems.h"
+#include "engine/kernels/launch.h"
+#include "engine/plan_keys.h"
 
 namespace mlkd::cuda {
 

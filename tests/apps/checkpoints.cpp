@@ -2,9 +2,9 @@
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
-#include "apps/checkpoint.h"
-#include "apps/evaluation.h"
-#include "data/load.h"
+#include "apps/evaluate/evaluation.h"
+#include "apps/train/checkpoint.h"
+#include "data/readers/load.h"
 #include "tests/apps/tiny_runs.h"
 #include "tests/support/python.h"
 #include "tests/support/sources.h"

@@ -1,11 +1,11 @@
-#include "apps/config.h"
+#include "apps/config/config.h"
 
 #include <doctest/doctest.h>
 
 #include <filesystem>
 #include <regex>
 
-#include "apps/config_keys.h"
+#include "apps/config/config_keys.h"
 #include "tests/apps/config_text.h"
 #include "tests/support/sources.h"
 

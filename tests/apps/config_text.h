@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "apps/config.h"
+#include "apps/config/config.h"
 #include "engine/error.h"
 #include "tests/support/temporary_folder.h"
 

@@ -1,5 +1,5 @@
 // Values of a configuration that mean something else elsewhere, contradict each other or do nothing.
-#include "apps/idle_settings.h"
+#include "apps/config/idle_settings.h"
 #include "tests/apps/config_text.h"
 
 using namespace mlkd;

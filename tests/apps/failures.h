@@ -2,7 +2,7 @@
 // Runs of the program that must fail, and checkpoints that make it fail.
 #include <doctest/doctest.h>
 
-#include "engine/safetensors.h"
+#include "engine/files/safetensors.h"
 #include "tests/apps/tiny_runs.h"
 
 namespace mlkd::test {

@@ -1,4 +1,4 @@
-#include "apps/figures.h"
+#include "apps/figures/figures.h"
 
 #include <doctest/doctest.h>
 #include <unistd.h>
@@ -12,9 +12,9 @@
 #include <random>
 #include <set>
 
-#include "apps/correlation.h"
-#include "apps/figure_script.h"
-#include "apps/npy.h"
+#include "apps/figures/correlation.h"
+#include "apps/figures/figure_script.h"
+#include "apps/figures/npy.h"
 #include "engine/error.h"
 #include "tests/support/python.h"
 #include "tests/support/sources.h"

@@ -3,8 +3,8 @@
 
 #include <limits>
 
-#include "apps/checkpoint.h"
-#include "data/load.h"
+#include "apps/train/checkpoint.h"
+#include "data/readers/load.h"
 #include "tests/apps/failures.h"
 
 using namespace mlkd;

@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 #include <sys/mount.h>
 
-#include "apps/run_folder.h"
+#include "apps/train/run_folder.h"
 #include "engine/error.h"
 #include "tests/apps/tiny_runs.h"
 

@@ -1,7 +1,7 @@
 // A run goes on under a configuration that differs where the past is not concerned; else each key is named.
 #include <doctest/doctest.h>
 
-#include "apps/resume_check.h"
+#include "apps/train/resume_check.h"
 #include "tests/apps/tiny_runs.h"
 
 using namespace mlkd;

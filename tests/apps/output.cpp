@@ -2,7 +2,7 @@
 #include <doctest/doctest.h>
 #include <pty.h>
 
-#include "engine/safetensors.h"
+#include "engine/files/safetensors.h"
 #include "tests/apps/tiny_runs.h"
 
 using namespace mlkd;

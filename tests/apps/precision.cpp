@@ -4,7 +4,7 @@
 #include <chrono>
 #include <thread>
 
-#include "apps/config.h"
+#include "apps/config/config.h"
 #include "engine/backend.h"
 #include "tests/apps/tiny_runs.h"
 

@@ -4,9 +4,9 @@
 
 #include <vector>
 
-#include "apps/evaluation.h"
-#include "data/load.h"
-#include "data/resident_feed.h"
+#include "apps/evaluate/evaluation.h"
+#include "data/feeds/resident_feed.h"
+#include "data/readers/load.h"
 #include "tests/support/recording_backend.h"
 
 using namespace mlkd;

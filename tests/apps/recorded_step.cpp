@@ -6,9 +6,9 @@
 #include <string>
 #include <vector>
 
-#include "apps/step_runner.h"
-#include "data/load.h"
-#include "data/resident_feed.h"
+#include "apps/train/step_runner.h"
+#include "data/feeds/resident_feed.h"
+#include "data/readers/load.h"
 #include "layers/network.h"
 #include "tests/support/recording_backend.h"
 

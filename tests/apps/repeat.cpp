@@ -1,7 +1,7 @@
 // A run can be repeated: with --deterministic from its seed alone, else with its convolution plans, by the command it prints.
 #include <doctest/doctest.h>
 
-#include "apps/repeat_command.h"
+#include "apps/train/repeat_command.h"
 #include "tests/apps/tiny_runs.h"
 
 using namespace mlkd;

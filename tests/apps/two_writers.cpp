@@ -5,9 +5,9 @@
 #include <map>
 #include <set>
 
-#include "apps/figures.h"
-#include "apps/folder_lock.h"
-#include "apps/run_folder.h"
+#include "apps/figures/figures.h"
+#include "apps/train/folder_lock.h"
+#include "apps/train/run_folder.h"
 #include "engine/error.h"
 #include "tests/apps/tiny_runs.h"
 

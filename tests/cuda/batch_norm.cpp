@@ -1,5 +1,5 @@
 // Batch norm on a GPU against the CPU's.
-#include "layers/batch_norm_kernels.h"
+#include "layers/ops/batch_norm_kernels.h"
 
 #include <doctest/doctest.h>
 

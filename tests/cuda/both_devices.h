@@ -15,8 +15,8 @@
 #include "engine/arena.h"
 #include "engine/backend.h"
 #include "engine/bfloat16.h"
-#include "engine/dispatch.h"
-#include "engine/philox.h"
+#include "engine/kernels/philox.h"
+#include "engine/types.h"
 
 namespace mlkd::test {
 

@@ -3,15 +3,15 @@
 
 #include <numeric>
 
-#include "data/augment.h"
-#include "data/load.h"
-#include "data/loader_feed.h"
-#include "data/resident_feed.h"
-#include "engine/elementwise.h"
-#include "engine/sgd.h"
-#include "layers/head_kernels.h"
-#include "losses/accuracy.h"
+#include "data/feeds/loader_feed.h"
+#include "data/feeds/resident_feed.h"
+#include "data/readers/load.h"
+#include "data/views/augment.h"
+#include "engine/kernels/elementwise.h"
+#include "engine/optimizers/sgd.h"
+#include "layers/ops/head_kernels.h"
 #include "losses/cross_entropy.h"
+#include "losses/meters/accuracy.h"
 #include "tests/cuda/both_devices.h"
 
 using namespace mlkd;

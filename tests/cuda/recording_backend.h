@@ -4,7 +4,7 @@
 #include <set>
 #include <string>
 
-#include "engine/problems.h"
+#include "engine/plan_keys.h"
 
 namespace mlkd::test {
 

@@ -1,9 +1,9 @@
 // Whole steps on a GPU: against the CPU's, and as a graph against launch by launch.
 #include <doctest/doctest.h>
 
-#include "apps/step_runner.h"
-#include "data/load.h"
-#include "data/resident_feed.h"
+#include "apps/train/step_runner.h"
+#include "data/feeds/resident_feed.h"
+#include "data/readers/load.h"
 #include "tests/cuda/both_devices.h"
 #include "tests/support/temporary_folder.h"
 

@@ -1,4 +1,4 @@
-#include "data/augment.h"
+#include "data/views/augment.h"
 
 #include <doctest/doctest.h>
 
@@ -8,7 +8,7 @@
 #include <filesystem>
 #include <set>
 
-#include "engine/safetensors.h"
+#include "engine/files/safetensors.h"
 #include "tests/data/images.h"
 #include "tests/support/sources.h"
 #include "tests/support/temporary_folder.h"

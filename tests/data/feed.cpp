@@ -1,12 +1,12 @@
-#include "data/feed.h"
+#include "data/feeds/feed.h"
 
 #include <doctest/doctest.h>
 
 #include <cstring>
 #include <vector>
 
-#include "data/loader_feed.h"
-#include "data/resident_feed.h"
+#include "data/feeds/loader_feed.h"
+#include "data/feeds/resident_feed.h"
 #include "engine/bfloat16.h"
 #include "engine/error.h"
 #include "tests/data/images.h"

@@ -4,7 +4,7 @@
 #include <filesystem>
 #include <limits>
 
-#include "data/load.h"
+#include "data/readers/load.h"
 #include "tests/data/idx_files.h"
 #include "tests/data/images.h"
 #include "tests/support/temporary_folder.h"

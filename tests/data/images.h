@@ -7,7 +7,7 @@
 #include "data/dataset.h"
 #include "data/image.h"
 #include "engine/error.h"
-#include "engine/philox.h"
+#include "engine/kernels/philox.h"
 
 namespace mlkd::test {
 

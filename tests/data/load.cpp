@@ -1,4 +1,4 @@
-#include "data/load.h"
+#include "data/readers/load.h"
 
 #include <doctest/doctest.h>
 #include <sys/stat.h>

@@ -1,4 +1,4 @@
-#include "data/loader.h"
+#include "data/feeds/loader.h"
 
 #include <doctest/doctest.h>
 
@@ -8,7 +8,7 @@
 #include <numeric>
 #include <thread>
 
-#include "data/views.h"
+#include "data/views/views.h"
 #include "tests/data/images.h"
 
 using namespace mlkd;

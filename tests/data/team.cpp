@@ -6,9 +6,9 @@
 #include <cstring>
 #include <vector>
 
-#include "data/augment_kernels.h"
-#include "data/view_kernel.h"
-#include "engine/thread_team.h"
+#include "data/views/augment_kernels.h"
+#include "data/views/view_kernel.h"
+#include "engine/kernels/thread_team.h"
 #include "tests/data/images.h"
 
 using namespace mlkd;

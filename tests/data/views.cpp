@@ -1,4 +1,4 @@
-#include "data/views.h"
+#include "data/views/views.h"
 
 #include <doctest/doctest.h>
 
@@ -10,7 +10,7 @@
 #include <numeric>
 #include <tuple>
 
-#include "data/augment.h"
+#include "data/views/augment.h"
 #include "tests/data/images.h"
 
 using namespace mlkd;

@@ -1,5 +1,5 @@
 // Rows that wait for other rows of their launch.
-#include "engine/arrival.h"
+#include "engine/kernels/arrival.h"
 
 #include <doctest/doctest.h>
 
@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "engine/launch.h"
+#include "engine/kernels/launch.h"
 
 using namespace mlkd;
 

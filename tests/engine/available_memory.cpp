@@ -1,4 +1,4 @@
-#include "engine/available_memory.h"
+#include "engine/machine/available_memory.h"
 
 #include <doctest/doctest.h>
 

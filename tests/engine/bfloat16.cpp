@@ -6,7 +6,7 @@
 #include <cstring>
 #include <limits>
 
-#include "engine/philox.h"
+#include "engine/kernels/philox.h"
 
 using namespace mlkd;
 

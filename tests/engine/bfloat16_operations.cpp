@@ -6,10 +6,10 @@
 #include <vector>
 
 #include "engine/backend.h"
-#include "engine/elementwise.h"
 #include "engine/error.h"
-#include "engine/problems.h"
-#include "engine/sgd.h"
+#include "engine/kernels/elementwise.h"
+#include "engine/optimizers/sgd.h"
+#include "engine/plan_keys.h"
 #include "tests/engine/buffers.h"
 #include "tests/engine/naive_convolution.h"
 

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "engine/bfloat16.h"
-#include "engine/philox.h"
+#include "engine/kernels/philox.h"
 #include "engine/tensor.h"
 
 namespace mlkd::test {

@@ -1,11 +1,11 @@
-#include "engine/foreign_format.h"
+#include "engine/files/foreign_format.h"
 
 #include <doctest/doctest.h>
 
 #include <vector>
 
-#include "engine/nearest.h"
-#include "engine/safetensors.h"
+#include "engine/files/safetensors.h"
+#include "engine/text/nearest.h"
 #include "tests/support/temporary_folder.h"
 
 using namespace mlkd;

@@ -1,4 +1,4 @@
-#include "engine/gpu_present.h"
+#include "engine/machine/gpu_present.h"
 
 #include <doctest/doctest.h>
 

@@ -1,6 +1,6 @@
 #include <cstdlib>
 
-#include "engine/philox.h"
+#include "engine/kernels/philox.h"
 
 #include <doctest/doctest.h>
 

@@ -1,4 +1,4 @@
-#include "engine/plan_file.h"
+#include "engine/files/plan_file.h"
 
 #include <doctest/doctest.h>
 

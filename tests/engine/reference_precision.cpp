@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "engine/backend.h"
-#include "engine/elementwise.h"
 #include "engine/error.h"
-#include "engine/philox.h"
+#include "engine/kernels/elementwise.h"
+#include "engine/kernels/philox.h"
 #include "tests/engine/buffers.h"
 #include "tests/engine/naive_convolution.h"
 

@@ -2,7 +2,7 @@
 // Kernels that use everything a Team offers, for the tests of teams and launchers.
 #include <cstdint>
 
-#include "engine/seam.h"
+#include "engine/kernels/device_code.h"
 
 namespace mlkd::test {
 

@@ -4,7 +4,7 @@
 #include <cstdlib>
 #include <vector>
 
-#include "engine/safetensors.h"
+#include "engine/files/safetensors.h"
 #include "tests/support/python.h"
 #include "tests/support/sources.h"
 #include "tests/support/temporary_folder.h"

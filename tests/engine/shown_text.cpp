@@ -1,4 +1,4 @@
-#include "engine/shown_text.h"
+#include "engine/text/shown_text.h"
 
 #include <doctest/doctest.h>
 

@@ -8,7 +8,7 @@
 
 #include "engine/arena.h"
 #include "engine/backend.h"
-#include "engine/elementwise.h"
+#include "engine/kernels/elementwise.h"
 #include "tests/engine/buffers.h"
 
 using namespace mlkd;

@@ -14,10 +14,10 @@
 #include <vector>
 
 #include "engine/backend.h"
-#include "engine/elementwise.h"
 #include "engine/error.h"
-#include "engine/launch.h"
-#include "engine/thread_team.h"
+#include "engine/kernels/elementwise.h"
+#include "engine/kernels/launch.h"
+#include "engine/kernels/thread_team.h"
 #include "tests/engine/buffers.h"
 #include "tests/engine/row_kernels.h"
 

@@ -1,5 +1,5 @@
 #include "cases.h"
-#include "data/augment.h"
+#include "data/views/augment.h"
 
 namespace mlkd::golden {
 

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "engine/backend.h"
-#include "engine/safetensors.h"
+#include "engine/files/safetensors.h"
 
 namespace mlkd::golden {
 

@@ -4,7 +4,7 @@
 
 #include "engine/arena.h"
 #include "engine/backend.h"
-#include "engine/dispatch.h"
+#include "engine/types.h"
 
 namespace mlkd::golden {
 

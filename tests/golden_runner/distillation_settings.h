@@ -1,6 +1,6 @@
 #pragma once
 // The loss that a case's metadata describes.
-#include "engine/safetensors.h"
+#include "engine/files/safetensors.h"
 #include "losses/distillation.h"
 
 namespace mlkd::golden {

@@ -8,7 +8,7 @@
 #include "apps/output.h"
 #include "cases.h"
 #include "engine/error.h"
-#include "engine/shown_text.h"
+#include "engine/text/shown_text.h"
 
 int main(int argc, char** argv) {
     mlkd::open_standard_streams();

@@ -1,6 +1,6 @@
 #include <cmath>
 
-#include "apps/training_step.h"
+#include "apps/train/training_step.h"
 #include "cases.h"
 #include "device_data.h"
 #include "distillation_settings.h"

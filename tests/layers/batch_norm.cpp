@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <vector>
 
-#include "engine/launch.h"
+#include "engine/kernels/launch.h"
 #include "fixture.h"
-#include "layers/batch_norm_kernels.h"
+#include "layers/ops/batch_norm_kernels.h"
 #include "naive.h"
 
 using namespace mlkd;

@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "engine/elementwise.h"
-#include "engine/sgd.h"
+#include "engine/kernels/elementwise.h"
+#include "engine/optimizers/sgd.h"
 #include "fixture.h"
 #include "layers/network.h"
 #include "naive.h"

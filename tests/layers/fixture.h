@@ -7,9 +7,9 @@
 #include <limits>
 #include <vector>
 
-#include "engine/dispatch.h"
-#include "engine/philox.h"
+#include "engine/kernels/philox.h"
 #include "engine/tensor.h"
+#include "engine/types.h"
 
 namespace mlkd {
 

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 
-#include "engine/sgd.h"
+#include "engine/optimizers/sgd.h"
 #include "fixture.h"
-#include "layers/head.h"
-#include "layers/head_kernels.h"
+#include "layers/ops/head.h"
+#include "layers/ops/head_kernels.h"
 #include "naive.h"
 #include "tests/support/recording_backend.h"
 

@@ -1,7 +1,7 @@
 #include <doctest/doctest.h>
 
-#include "engine/elementwise.h"
 #include "engine/error.h"
+#include "engine/kernels/elementwise.h"
 #include "fixture.h"
 #include "layers/network.h"
 #include "naive.h"

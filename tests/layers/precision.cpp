@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "engine/elementwise.h"
 #include "engine/error.h"
+#include "engine/kernels/elementwise.h"
 #include "fixture.h"
 #include "layers/network.h"
 #include "naive.h"

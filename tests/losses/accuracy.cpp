@@ -1,4 +1,4 @@
-#include "losses/accuracy.h"
+#include "losses/meters/accuracy.h"
 
 #include <doctest/doctest.h>
 

@@ -4,7 +4,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
-#include "engine/safetensors.h"
+#include "engine/files/safetensors.h"
 #include "tests/losses/problem.h"
 #include "tests/support/sources.h"
 

@@ -64,7 +64,7 @@ template <class T> Matrix<T> direct_form(const Matrix<T>& a, const Matrix<T>& b,
     return each(product(by_samples, a, bits), product(a, by_classes, bits), [](T x, T y) { return 4 * x / T{B} + 4 * y / T{C}; });
 }
 
-// The same as losses/gram_correlation.h has it.
+// The same as losses/mlkd/gram_correlation.h has it.
 template <class T> Matrix<T> difference_form(const Matrix<T>& a, const Matrix<T>& u, unsigned bits) {
     const Matrix<T> p = product(a, transposed(u), bits), q = product(u, transposed(u), bits), r = product(a, transposed(a), bits);
     Matrix<T> x = each(each(p, transposed(p), [](T s, T t) { return s + t; }), q, [](T s, T t) { return s - t; });

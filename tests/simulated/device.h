@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/launch.h"
+#include "engine/kernels/launch.h"
 
 namespace mlkd::test {
 

@@ -1,7 +1,7 @@
 // Teams of the simulated GPU: reductions in the order of shuffles, barriers that matter, limits.
 #include <cmath>
 
-#include "engine/arrival.h"
+#include "engine/kernels/arrival.h"
 #include "tests/simulated/device.h"
 
 using namespace mlkd;

@@ -9,7 +9,7 @@
 #include <variant>
 #include <vector>
 
-#include "engine/problems.h"
+#include "engine/plan_keys.h"
 #include "tests/simulated_gpu/cudnn_descriptor.h"
 
 namespace mlkd::simulated {

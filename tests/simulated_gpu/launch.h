@@ -1,5 +1,5 @@
 #pragma once
-// Kernels on the simulated device: what engine/launch.h calls in place of <<<>>>. A kernel is copied at the launch, its operands are
+// Kernels on the simulated device: what engine/kernels/launch.h calls in place of <<<>>>. A kernel is copied at the launch, its operands are
 // looked for among its words, and its teams run later (teams.h).
 #include <cuda_runtime_api.h>
 

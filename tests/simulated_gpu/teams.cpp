@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "engine/seam.h"
+#include "engine/kernels/device_code.h"
 #include "tests/simulated_gpu/device.h"
 #include "tests/simulated_gpu/memory.h"
 

@@ -4,8 +4,8 @@
 #include <cstddef>
 #include <vector>
 
-#include "engine/seam.h"
-#include "engine/thread_team.h"
+#include "engine/kernels/device_code.h"
+#include "engine/kernels/thread_team.h"
 
 namespace {
 

@@ -1,0 +1,237 @@
+#include "apps/train/checkpoint.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <cstring>
+
+#include "apps/config/fnv1a.h"
+#include "data/readers/load.h"
+#include "engine/error.h"
+#include "engine/files/safetensors.h"
+
+namespace mlkd {
+namespace {
+
+const std::string momentum_prefix = "optimizer.momentum.";
+const std::string progress_name = "progress";
+
+static_assert(std::is_trivially_copyable_v<LossMeter::Reading>);
+constexpr std::size_t reading_size = sizeof(LossMeter::Reading) / sizeof(double);
+constexpr std::size_t scalars = 7;
+constexpr std::size_t progress_size = scalars + reading_size + 3;
+
+std::vector<double> pack(const Progress& progress) {
+    std::vector<double> values{static_cast<double>(progress.epoch), static_cast<double>(progress.next_batch), progress.best_top1,
+                               static_cast<double>(progress.best_epoch), progress.last_top1, progress.seconds,
+                               progress.waited_for_data};
+    values.resize(progress_size);
+    std::memcpy(values.data() + scalars, &progress.losses, sizeof progress.losses);
+    std::memcpy(values.data() + scalars + reading_size, progress.counts.data(), sizeof progress.counts);
+    return values;
+}
+
+Progress unpack(std::span<const double> values) {
+    Progress progress;
+    progress.epoch = static_cast<std::int64_t>(values[0]);
+    progress.next_batch = static_cast<std::int64_t>(values[1]);
+    progress.best_top1 = values[2];
+    progress.best_epoch = static_cast<std::int64_t>(values[3]);
+    progress.last_top1 = values[4];
+    progress.seconds = values[5];
+    progress.waited_for_data = values[6];
+    std::memcpy(static_cast<void*>(&progress.losses), values.data() + scalars, sizeof progress.losses);
+    std::memcpy(progress.counts.data(), values.data() + scalars + reading_size, sizeof progress.counts);
+    return progress;
+}
+
+SafetensorsFile weights_file(const Network& network, const CheckpointInfo& info) {
+    SafetensorsFile file;
+    file.tensors = network.parameters().state();
+    file.metadata = {{"format", "pt"},
+                     {"producer", "mlkd"},
+                     {"model", info.model},
+                     {"classes", std::to_string(info.classes)},
+                     {"dataset", info.dataset},
+                     {"train_images", std::to_string(info.train_images)},
+                     {"dataset_crc32", info.dataset_crc},
+                     {"config_hash", info.config_hash},
+                     {"epoch", std::to_string(info.epoch)},
+                     {"threads", std::to_string(info.threads)},
+                     {"precision", info.precision}};
+    for (const auto& [key, value] : {std::pair{"settings", info.settings}, {"teacher", info.teacher}, {"resume_warnings", info.warnings}})
+        if (!value.empty()) file.metadata[key] = value;
+    if (info.top1 >= 0) file.metadata["test_top1"] = fmt::format("{}", info.top1);
+    return file;
+}
+
+// A number from metadata; `fallback` where the entry is missing or no number.
+template <class T> T number(const SafetensorsFile& file, const std::string& key, T fallback) {
+    const auto found = file.metadata.find(key);
+    if (found == file.metadata.end()) return fallback;
+    T value{};
+    const std::string& text = found->second;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    return error == std::errc() && end == text.data() + text.size() ? value : fallback;
+}
+
+std::string text(const SafetensorsFile& file, const std::string& key) {
+    const auto found = file.metadata.find(key);
+    return found == file.metadata.end() ? std::string() : found->second;
+}
+
+template <class T>
+std::int64_t non_finite_values(std::span<const T> values) {
+    return std::ranges::count_if(values, [](T v) { return !std::isfinite(v); });
+}
+std::int64_t non_finite_values(const HostTensor& tensor) {
+    if (tensor.dtype == DType::f32) return non_finite_values(tensor.as<float>());
+    return tensor.dtype == DType::f64 ? non_finite_values(tensor.as<double>()) : 0;  // integers are finite; no other type is loaded
+}
+
+// Throws where a tensor holds an infinity or NaN: names the first one and says how many there are.
+void require_finite(const std::map<std::string, HostTensor>& tensors, const std::string& path) {
+    std::string first;
+    int count = 0;
+    for (const auto& [name, tensor] : tensors)
+        if (const std::int64_t bad = non_finite_values(tensor); bad > 0 && ++count == 1)
+            first = fmt::format("tensor '{}' is not finite: infinity or NaN in {} of its {} values", name, bad, tensor.elements());
+    if (count == 0) return;
+    throw Error(fmt::format("{}: {}{}; it was written by a run that diverged, or is damaged: use an earlier checkpoint", path, first,
+                            count == 1 ? "" : fmt::format(" (the first of {} such tensors)", count)),
+                ExitCode::non_finite);
+}
+
+}  // namespace
+
+void save_weights(const std::string& path, const Network& network, const CheckpointInfo& info) {
+    write_safetensors(path, weights_file(network, info));
+}
+
+void save_checkpoint(const std::string& path, const Network& network, const CheckpointInfo& info, const Progress& progress) {
+    SafetensorsFile file = weights_file(network, info);
+    const ParameterStore& store = network.parameters();
+    for (const Parameter& parameter : store.parameters()) {
+        const std::vector<float> momentum = store.in_pytorch_order(store.part_of(store.momenta(), parameter));
+        file.tensors[momentum_prefix + parameter.name] =
+            HostTensor::of<float>(file.tensors.at(parameter.name).shape, std::span<const float>(momentum));
+    }
+    const std::vector<double> packed = pack(progress);
+    file.tensors[progress_name] = HostTensor::of<double>({static_cast<std::int64_t>(packed.size())}, std::span<const double>(packed));
+    write_safetensors(path, file);
+}
+
+std::string weights_digest(const Network& network) {
+    Fnv1a hash;
+    for (const auto& [name, tensor] : network.parameters().state()) {
+        hash.add(name);
+        hash.add(tensor.bytes);
+    }
+    return hash.text();
+}
+
+std::string non_finite_tensor(const Network& network) {
+    const ParameterStore& store = network.parameters();
+    for (const auto& [name, tensor] : store.state())
+        if (non_finite_values(tensor) > 0) return name;
+    for (const Parameter& parameter : store.parameters()) {
+        const std::vector<float> momentum = store.in_pytorch_order(store.part_of(store.momenta(), parameter));
+        if (non_finite_values(std::span<const float>(momentum)) > 0) return "momentum of " + parameter.name;
+    }
+    return {};
+}
+
+CheckpointInfo checkpoint_info(const SafetensorsFile& file) {
+    CheckpointInfo info;
+    info.model = text(file, "model");
+    info.classes = number(file, "classes", 0);
+    info.dataset = text(file, "dataset");
+    info.train_images = number<std::int64_t>(file, "train_images", 0);
+    info.dataset_crc = text(file, "dataset_crc32");
+    info.config_hash = text(file, "config_hash");
+    info.epoch = number<std::int64_t>(file, "epoch", 0);
+    info.top1 = number(file, "test_top1", -1.0);
+    info.threads = number(file, "threads", 0);
+    info.precision = text(file, "precision");
+    info.settings = text(file, "settings");
+    info.teacher = text(file, "teacher");
+    info.warnings = text(file, "resume_warnings");
+    return info;
+}
+
+bool other_data(const CheckpointInfo& saved, const std::string& dataset) {
+    if (saved.dataset.empty() || saved.dataset == dataset) return false;
+    return !(saved.dataset_crc.empty() && is_idx(saved.dataset) && is_idx(dataset));
+}
+
+bool same_data(const CheckpointInfo& saved, const CheckpointInfo& now) {
+    if (saved.train_images != now.train_images || saved.classes != now.classes) return false;
+    return saved.dataset_crc.empty() ? !saved.dataset.empty() && !other_data(saved, now.dataset) : saved.dataset_crc == now.dataset_crc;
+}
+
+void load_weights(Network& network, const SafetensorsFile& file, const std::string& path) {
+    std::map<std::string, HostTensor> state;
+    for (const auto& [name, tensor] : file.tensors)
+        if (!name.starts_with(momentum_prefix) && name != progress_name) state[name] = tensor;
+    const CheckpointInfo info = checkpoint_info(file);
+    if (!info.model.empty() && info.model != network.name())
+        throw Error(fmt::format("{}: holds a {}, but a {} is wanted", path, info.model, network.name()));
+    if (info.classes != 0 && info.classes != network.classes())
+        throw Error(fmt::format("{}: its network has {} classes, but {} are wanted", path, info.classes, network.classes()));
+    require_finite(state, path);
+    network.parameters().set_state(state, path);
+}
+
+std::unique_ptr<Network> load_network(Backend& backend, const std::string& path, const std::string& model, Role role, DType precision,
+                                      CheckpointInfo* info_out) {
+    const SafetensorsFile file = read_safetensors(path);
+    CheckpointInfo info = checkpoint_info(file);
+    if (!model.empty()) info.model = model;
+    if (info.model.empty()) throw Error(fmt::format("{}: does not say which model it holds; name it with --model", path));
+    // The bias of the linear layer has an element a class: it tells the number in a foreign file, and a damaged number of
+    // classes is found before a network of that size is built.
+    std::int64_t classes = 0;
+    for (const auto& [name, tensor] : file.tensors)
+        if (name.ends_with("fc.bias") && tensor.shape.size() == 1) classes = tensor.shape[0];
+    if (classes == 0) throw Error(fmt::format("{}: has no 'fc.bias': not a checkpoint of one of these networks", path));
+    if (info.classes != 0 && info.classes != classes)
+        throw Error(fmt::format("{}: says {} classes, but its 'fc.bias' has {} elements: damaged", path, info.classes, classes));
+    info.classes = static_cast<int>(classes);
+    auto network = make_network(backend, info.model, info.classes, role, precision);
+    load_weights(*network, file, path);
+    if (info_out != nullptr) *info_out = info;
+    return network;
+}
+
+Progress checkpoint_progress(const SafetensorsFile& file, const std::string& path) {
+    const auto found = file.tensors.find(progress_name);
+    if (found == file.tensors.end() || found->second.dtype != DType::f64 ||
+        found->second.elements() != static_cast<std::int64_t>(progress_size))
+        throw Error(fmt::format("{}: holds weights only, no run to resume (resume from last.safetensors)", path));
+    const Progress progress = unpack(found->second.as<double>());
+    if (!(progress.epoch >= 1) || progress.next_batch < 0) throw Error(fmt::format("{}: its progress makes no sense: damaged", path));
+    return progress;
+}
+
+Progress load_checkpoint(Network& network, const SafetensorsFile& file, const std::string& path) {
+    const Progress progress = checkpoint_progress(file, path);
+    ParameterStore& store = network.parameters();
+    for (const Parameter& parameter : store.parameters()) {
+        const auto momentum = file.tensors.find(momentum_prefix + parameter.name);
+        if (momentum == file.tensors.end() || momentum->second.dtype != DType::f32 ||
+            momentum->second.elements() != parameter.shape.elements())
+            throw Error(
+                fmt::format("{}: the momentum of '{}' is missing or misshapen: not a checkpoint of this run", path, parameter.name));
+    }
+    require_finite(file.tensors, path);
+    load_weights(network, file, path);
+    for (const Parameter& parameter : store.parameters()) {
+        const auto elements = file.tensors.at(momentum_prefix + parameter.name).as<float>();
+        store.from_pytorch_order(store.part_of(store.momenta(), parameter), {elements.begin(), elements.end()});
+    }
+    return progress;
+}
+
+}  // namespace mlkd

@@ -1,0 +1,54 @@
+#include "apps/train/epoch_report.h"
+
+#include <fmt/format.h>
+
+#include "apps/train/progress_line.h"
+
+namespace mlkd {
+namespace {
+
+// " ce 1.2345 batch 0.5432": the parts that are not 0.
+std::string parts_text(const LossMeter::Reading& losses, int decimals) {
+    std::string text;
+    for (int part = 0; part < LossMeter::parts - 1; ++part)
+        if (losses.sums[part] != 0) text += fmt::format(" {} {:.{}f}", part_names[part], losses.sums[part] / losses.samples, decimals);
+    return text;
+}
+
+}  // namespace
+
+nlohmann::ordered_json epoch_metrics(const EpochTraining& train, const Evaluation& test, double test_seconds) {
+    nlohmann::ordered_json metrics{{"epoch", train.epoch}, {"lr", train.lr}};
+    for (int part = 0; part < LossMeter::parts; ++part)
+        metrics[fmt::format("loss_{}", part_names[part])] = train.losses.sums[part] / train.losses.samples;
+    metrics["train_top1"] = train.top1();
+    metrics["train_top5"] = train.top5();
+    metrics["test_top1"] = test.top1;
+    metrics["test_top5"] = test.top5;
+    metrics["test_loss"] = test.loss;
+    metrics["train_seconds"] = train.seconds;
+    metrics["test_seconds"] = test_seconds;
+    metrics["data_share"] = train.data_share();
+    metrics["images_per_second"] = train.images_per_second();
+    return metrics;
+}
+
+std::string epoch_line(const EpochTraining& train, const Evaluation& test, bool better) {
+    const std::string parts = parts_text(train.losses, 4);
+    return fmt::format(
+        "Epoch {:>3}/{}  lr {:.3e}  loss {:.4f} ({}) train top1 {:.2f} | test top1 {:.2f} top5 {:.2f} loss {:.4f} | "
+        "{:.1f} s, {:.0f} img/s, data {:.0f}%{}",
+        train.epoch, train.epochs, train.lr, train.losses.sums[LossPart::total] / train.losses.samples,
+        parts.empty() ? parts : parts.substr(1), train.top1(), test.top1, test.top5, test.loss, train.seconds, train.images_per_second(),
+        100 * train.data_share(), better ? "  *best" : "");
+}
+
+std::string progress_text(const EpochTraining& train, std::int64_t batch, std::int64_t batches) {
+    const double per_batch = train.seconds / static_cast<double>(batch);
+    const auto batches_left = static_cast<double>(batches - batch + (train.epochs - train.epoch) * batches);
+    return fmt::format("Epoch: [{}][{}/{}] eta {} lr {:.3e} loss {:.3f}{} top1 {:.2f} {:.0f} img/s data {:.0f}%", train.epoch, batch,
+                       batches, clock_text(per_batch * batches_left), train.lr, train.losses.sums[LossPart::total] / train.losses.samples,
+                       parts_text(train.losses, 3), train.top1(), train.images_per_second(), 100 * train.data_share());
+}
+
+}  // namespace mlkd

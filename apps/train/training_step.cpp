@@ -1,0 +1,97 @@
+#include "apps/train/training_step.h"
+
+#include <fmt/format.h>
+
+#include "engine/error.h"
+#include "engine/kernels/elementwise.h"
+#include "engine/types.h"
+#include "losses/cross_entropy.h"
+
+namespace mlkd {
+
+TrainingStep::TrainingStep(Backend& backend, StepArena& arena, Network& student, const Network* teacher, const DistillationConfig& losses,
+                           const SgdSettings& sgd)
+    : backend_(backend),
+      arena_(arena),
+      student_(student),
+      teacher_(teacher),
+      method_(losses.method),
+      loss_(backend, losses),
+      sgd_(sgd),
+      memory_(backend),
+      lr_(memory_.allocate("learning rate", student.parameters().values().dtype, {1})),
+      losses_(memory_.allocate("losses", DType::f32, {5})),
+      counters_(memory_.allocate("accuracy", DType::f64, {accuracy_counter_count})),
+      tape_(backend, arena) {
+    MLKD_CHECK((teacher == nullptr) == (method_ == Method::none), "training step: a teacher belongs to distillation, and only to it");
+    MLKD_CHECK(teacher == nullptr || teacher->precision() == student.precision(), "training step: teacher and student differ in precision");
+}
+
+void TrainingStep::set_learning_rate(double lr) {
+    with_real_type(lr_.dtype, [&](auto zero) {
+        const auto value = static_cast<decltype(zero)>(lr);
+        backend_.copy_from_host(lr_.data, &value, sizeof value);
+    });
+}
+
+void TrainingStep::run(const Tensor& images, const Tensor& target) {
+    enqueue(images, target);
+    count();
+}
+
+void TrainingStep::run_without_update(const Tensor& images, const Tensor& target) {
+    enqueue_without_update(images, target, nullptr);
+    count();
+}
+
+void TrainingStep::count() { student_.parameters().batches_tracked += views(); }
+
+void TrainingStep::enqueue(const Tensor& images, const Tensor& target, const LossMeter* meter) {
+    enqueue_without_update(images, target, meter);
+    ParameterStore& parameters = student_.parameters();
+    sgd_step(backend_.stream(), parameters.values(), parameters.momenta(), parameters.gradients(), lr_, sgd_, parameters.rounded());
+}
+
+void TrainingStep::enqueue_without_update(const Tensor& images, const Tensor& target, const LossMeter* meter) {
+    MLKD_CHECK(images.dim(0) == views() * target.dim(0), "training step: as many images as targets in each view");
+    arena_.begin(fmt::format("train {} {}", student_.name(), images.dim(0)));
+    tape_.reset();
+    forward_backward(images, target, meter);
+    arena_.end();
+}
+
+void TrainingStep::forward_backward(const Tensor& images, const Tensor& target, const LossMeter* meter) {
+    TrainingPass pass{backend_, arena_, tape_, views()};
+    const Variable student = student_.forward(pass, images);
+    logits_ = student.value;
+    Tensor teacher_logits;
+    if (teacher_ != nullptr) {
+        EvaluationPass evaluation{backend_, arena_};
+        teacher_logits = in_f32("teacher logits f32", teacher_->evaluate(evaluation, images));
+    }
+    const Tensor student_logits = in_f32("logits f32", student.value);
+    tape_.contribute(*student.gradient, student.value, "logits", [&](const Tensor& dL_dlogits) {
+        if (dL_dlogits.dtype == DType::f32)
+            return loss_.forward_backward(arena_, losses_, dL_dlogits, student_logits, teacher_logits, target);
+        const Tensor rounded = arena_.allocate("grad logits f32", DType::f32, dL_dlogits.shape);
+        loss_.forward_backward(arena_, losses_, rounded, student_logits, teacher_logits, target);
+        convert(backend_.stream(), dL_dlogits, rounded);
+        if (method_ == Method::none) {  // in float64 throughout: a deep network would multiply float32's roundings
+            const Tensor row_loss = arena_.allocate("cross entropy f64", DType::f64, target.shape);
+            const double weight = loss_.config().ce_weight / static_cast<double>(target.dim(0));
+            cross_entropy(backend_.stream(), row_loss, dL_dlogits, student.value, target, weight);
+        }
+    });
+    accumulate_accuracy(backend_.stream(), arena_, counters_, student_logits.slice(0, target.dim(0)), target,
+                        meter == nullptr ? AddLosses{} : meter->adding(losses_, target.dim(0)));
+    tape_.backward();
+}
+
+Tensor TrainingStep::in_f32(const std::string& name, const Tensor& logits) {
+    if (logits.dtype == DType::f32) return logits;
+    const Tensor rounded = arena_.allocate(name, DType::f32, logits.shape);
+    convert(backend_.stream(), rounded, logits);
+    return rounded;
+}
+
+}  // namespace mlkd

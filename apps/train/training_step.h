@@ -1,0 +1,61 @@
+#pragma once
+// One training step: student forward over all views, teacher forward, loss and its gradient, backward, SGD. Nothing in
+// it waits for the host or reads from it; losses and counts stay on the device until somebody asks. The loss is computed in
+// f32 whatever the precision of the networks.
+#include <string>
+
+#include "engine/optimizers/sgd.h"
+#include "layers/network.h"
+#include "losses/distillation.h"
+#include "losses/meters/accuracy.h"
+
+namespace mlkd {
+
+class TrainingStep {
+public:
+    // teacher: nullptr for Method::none; of the student's precision; its fold() must have been called. The step arena is
+    // shared with others.
+    TrainingStep(Backend& backend, StepArena& arena, Network& student, const Network* teacher, const DistillationConfig& losses,
+                 const SgdSettings& sgd);
+
+    void set_learning_rate(double lr);
+
+    // images (V·B, 32, 32, 3) of the student's precision, weak view first; target (B) i32; both in device memory.
+    void run(const Tensor& images, const Tensor& target);
+    // What run() enqueues, which may be recorded and replayed; and what it does on the host, once for each step that ran.
+    // meter: adds up the step's losses, if there is one.
+    void enqueue(const Tensor& images, const Tensor& target, const LossMeter* meter = nullptr);
+    void count();
+    // run() without the update of the parameters.
+    void run_without_update(const Tensor& images, const Tensor& target);
+
+    // Of the last step: ce, instance, batch, class, total (5), on the device.
+    const Tensor& losses() const { return losses_; }
+    // Since they were zeroed: correct top-1 and top-5 and summed cross entropy of the weak view (3) f64, see AccuracyCounter.
+    const Tensor& counters() const { return counters_; }
+    // Of the last step: the student's logits (V·B, classes), see Network::forward; valid until the arena's next step.
+    const Tensor& logits() const { return logits_; }
+
+    int views() const { return mlkd::views(method_); }
+
+private:
+    void enqueue_without_update(const Tensor& images, const Tensor& target, const LossMeter* meter);
+    void forward_backward(const Tensor& images, const Tensor& target, const LossMeter* meter);
+    Tensor in_f32(const std::string& name, const Tensor& logits);  // a copy in the step arena, or the tensor itself
+
+    Backend& backend_;
+    StepArena& arena_;
+    Network& student_;
+    const Network* teacher_;
+    Method method_;
+    DistillationLoss loss_;
+    SgdSettings sgd_;
+    PersistentArena memory_;
+    Tensor lr_;        // (1) of the type of the student's master values
+    Tensor losses_;    // (5)
+    Tensor counters_;  // (3)
+    Tape tape_;
+    Tensor logits_;
+};
+
+}  // namespace mlkd
