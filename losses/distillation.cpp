@@ -41,7 +41,7 @@ void validate(const DistillationConfig& config) {
     require_weight("class_weight", config.class_weight);
 }
 
-int views(Method method) { return method == Method::mlkd || method == Method::mlkd_official ? 2 : 1; }
+int view_count(Method method) { return method == Method::mlkd || method == Method::mlkd_official ? 2 : 1; }
 
 // The tensors of one call.
 struct DistillationLoss::Step {
@@ -57,7 +57,7 @@ DistillationLoss::DistillationLoss(Backend& backend, DistillationConfig config, 
     validate(config_);
     terms_ = terms_of(config_);
     correlating_ = std::count_if(terms_.begin(), terms_.end(), [](const Term& term) { return term.correlates(); });
-    const auto counters = static_cast<std::size_t>(fused_counters(static_cast<std::int64_t>(terms_.size()), views(config_.method)));
+    const auto counters = static_cast<std::size_t>(fused_counters(static_cast<std::int64_t>(terms_.size()), view_count(config_.method)));
     counters_ = static_cast<int*>(backend_.allocate(counters * sizeof(int)));
     if (terms_.empty()) return;
     device_terms_ = static_cast<Term*>(backend_.allocate(terms_.size() * sizeof(Term)));
@@ -82,9 +82,9 @@ void DistillationLoss::forward_backward(StepArena& arena, const Tensor& losses, 
                                         const Tensor& teacher, const Tensor& target) {
     MLKD_CHECK(student.shape.rank() == 2 && student.dim(1) >= 2,
                "loss: logits " + student.shape.text() + " of at least two classes needed");
-    const std::int64_t rows = student.dim(0), classes = student.dim(1), samples = rows / views(config_.method);
-    MLKD_CHECK(samples >= 1 && samples * views(config_.method) == rows && target.shape == Shape{samples},
-               fmt::format("loss: logits {} of {} view(s) and targets {} do not fit", student.shape.text(), views(config_.method),
+    const std::int64_t rows = student.dim(0), classes = student.dim(1), samples = rows / view_count(config_.method);
+    MLKD_CHECK(samples >= 1 && samples * view_count(config_.method) == rows && target.shape == Shape{samples},
+               fmt::format("loss: logits {} of {} view(s) and targets {} do not fit", student.shape.text(), view_count(config_.method),
                            target.shape.text()));
     MLKD_CHECK(dL_dlogits.shape == student.shape && losses.shape == Shape{loss_part_count},
                "loss: outputs " + dL_dlogits.shape.text() + ", " + losses.shape.text() + " do not fit logits " + student.shape.text());

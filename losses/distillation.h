@@ -40,7 +40,7 @@ struct DistillationConfig {
 void validate(const DistillationConfig& config);
 
 // How many views of each sample the method looks at: the weak one, or the weak and the strong one.
-int views(Method method);
+int view_count(Method method);
 
 // Places in the vector of losses; weights are inside.
 struct LossPart {

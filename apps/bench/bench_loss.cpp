@@ -60,7 +60,7 @@ BenchWork prepare(Backend& backend, const NamedLoss& loss, const LossSize& size)
     };
     const DistillationConfig config = config_of(loss);
     auto state = std::make_shared<State>(backend, config);
-    const Shape shape{views(loss.method) * size.samples, size.classes};
+    const Shape shape{view_count(loss.method) * size.samples, size.classes};
     const Tensor student = state->tensors.uniform(shape, -4, 4), teacher = state->tensors.uniform(shape, -8, 8);
     const Tensor target = state->tensors.labels(size.samples, size.classes);
     const Tensor parts = state->tensors.zeros({loss_part_count}), dL_dlogits = state->tensors.zeros(shape);

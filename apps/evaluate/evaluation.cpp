@@ -75,7 +75,7 @@ Evaluation Evaluator::run(const Visit& visit) {
 
 void Evaluator::enqueue(std::int64_t size) {
     arena_.begin(fmt::format("evaluate {} {}", network_.name(), size));
-    feed_.make();
+    feed_.enqueue();
     EvaluationPass pass{backend_, arena_};
     const Tensor logits = network_.evaluate(pass, feed_.images());
     accumulate_accuracy(backend_.stream(), arena_, counters_, logits, feed_.target());

@@ -4,13 +4,13 @@ namespace mlkd {
 
 StepRunner::StepRunner(Backend& backend, BatchFeed& feed, TrainingStep& step, LossMeter& meter, bool use_graph)
     : step_(step), work_(backend, use_graph, [&](std::int64_t) {
-          feed.make();
+          feed.enqueue();
           step.enqueue(feed.images(), feed.target(), &meter);
       }) {}
 
 void StepRunner::run(std::int64_t size) {
     work_.run(size);
-    step_.count();
+    step_.count_step();
 }
 
 }  // namespace mlkd

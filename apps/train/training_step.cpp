@@ -36,15 +36,15 @@ void TrainingStep::set_learning_rate(double lr) {
 
 void TrainingStep::run(const Tensor& images, const Tensor& target) {
     enqueue(images, target);
-    count();
+    count_step();
 }
 
 void TrainingStep::run_without_update(const Tensor& images, const Tensor& target) {
     enqueue_without_update(images, target, nullptr);
-    count();
+    count_step();
 }
 
-void TrainingStep::count() { student_.parameters().batches_tracked += views(); }
+void TrainingStep::count_step() { student_.parameters().batches_tracked += views(); }
 
 void TrainingStep::enqueue(const Tensor& images, const Tensor& target, const LossMeter* meter) {
     enqueue_without_update(images, target, meter);

@@ -25,7 +25,7 @@ public:
     // What run() enqueues, which may be recorded and replayed; and what it does on the host, once for each step that ran.
     // meter: adds up the step's losses, if there is one.
     void enqueue(const Tensor& images, const Tensor& target, const LossMeter* meter = nullptr);
-    void count();
+    void count_step();
     // run() without the update of the parameters.
     void run_without_update(const Tensor& images, const Tensor& target);
 
@@ -36,7 +36,7 @@ public:
     // Of the last step: the student's logits (V·B, classes), see Network::forward; valid until the arena's next step.
     const Tensor& logits() const { return logits_; }
 
-    int views() const { return mlkd::views(method_); }
+    int views() const { return view_count(method_); }
 
 private:
     void enqueue_without_update(const Tensor& images, const Tensor& target, const LossMeter* meter);

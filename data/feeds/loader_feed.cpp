@@ -22,7 +22,7 @@ std::int64_t LoaderFeed::next() {
     return size_;
 }
 
-void LoaderFeed::make() {
+void LoaderFeed::enqueue() {
     if (images_.dtype != DType::f32) convert(backend_.stream(), images(), loaded_.slice(0, views_ * size_));
 }
 

@@ -12,7 +12,7 @@ public:
     std::int64_t batches() const override { return loader_.batches(); }
     void start_epoch(std::uint32_t epoch, std::int64_t first_batch) override { loader_.start_epoch(epoch, first_batch); }
     std::int64_t next() override;
-    void make() override;
+    void enqueue() override;
     double wait_seconds() const override { return loader_.wait_seconds(); }
     Tensor images() const override { return images_.slice(0, views_ * size_); }
     Tensor target() const override { return target_.slice(0, size_); }

@@ -54,6 +54,6 @@ std::int64_t ResidentFeed::next() {
     return size_;
 }
 
-void ResidentFeed::make() { make_batch(backend_.stream(), images(), target(), epoch_, options_.augment); }
+void ResidentFeed::enqueue() { make_batch(backend_.stream(), images(), target(), epoch_, options_.augment); }
 
 }  // namespace mlkd

@@ -1,7 +1,7 @@
 #pragma once
 // A dataset that lies in device memory as bytes, and the batches made from it there: one launch each, equal to the
 // Loader's byte for byte before normalisation. The order of the epoch and the place in it are device memory too, so that a
-// recorded make() gives the next batch each time it is replayed.
+// recorded enqueue() gives the next batch each time it is replayed.
 #include "data/feeds/feed.h"
 #include "data/views/views.h"
 #include "engine/arena.h"
@@ -15,7 +15,7 @@ public:
     std::int64_t batches() const override;
     void start_epoch(std::uint32_t epoch, std::int64_t first_batch) override;
     std::int64_t next() override;
-    void make() override;
+    void enqueue() override;
     double wait_seconds() const override { return 0; }
     Tensor images() const override { return images_.slice(0, options_.views * size_); }
     Tensor target() const override { return target_.slice(0, size_); }

@@ -9,13 +9,13 @@
 #include "engine/error.h"
 #include "engine/types.h"
 
-namespace mlkd {
+namespace mlkd::cpu {
 namespace {
 
 // Memory for timing a plan: the user's own would be overwritten. Small values that are no zeros, denormals or infinities.
 class TimingOperands {
 public:
-    explicit TimingOperands(const ConvolutionProblem& p)
+    explicit TimingOperands(const ConvolutionCall& p)
         : x_(filled(p.n * p.h * p.w * p.c, p.dtype)),
           w_(filled(p.k * p.r * p.s * p.c, p.dtype)),
           y_(filled(p.n * p.p() * p.q() * p.k, p.dtype)),
@@ -38,7 +38,7 @@ private:
     HostMemory x_, w_, y_, bias_, residual_;
 };
 
-// A way to solve a problem, and how long it took at best.
+// A way to solve a call, and how long it took at best.
 struct Candidate {
     ConvolutionMethod method;
     std::unique_ptr<ConvolutionPlan> plan;
@@ -74,35 +74,35 @@ bool is_convolution_method(const std::string& choice) { return method_named(choi
 Convolutions::Convolutions(OneDnn& onednn, ConvolutionPolicy policy, PlanFile plan_file)
     : onednn_(onednn), policy_(policy), plan_file_(std::move(plan_file)) {}
 
-void Convolutions::run(const ConvolutionProblem& problem, const ConvolutionOperands& operands) {
-    with_onednn_errors("convolution " + problem.text(), [&] {
-        auto entry = plans_.find(problem);
-        if (entry == plans_.end()) entry = plans_.emplace(problem, make_plan(problem)).first;
+void Convolutions::run(const ConvolutionCall& call, const ConvolutionOperands& operands) {
+    with_onednn_errors("convolution " + call.text(), [&] {
+        auto entry = plans_.find(call);
+        if (entry == plans_.end()) entry = plans_.emplace(call, make_plan(call)).first;
         entry->second->execute(operands);
     });
 }
 
-std::unique_ptr<ConvolutionPlan> Convolutions::make_plan(const ConvolutionProblem& problem) {
-    if (problem.dtype == DType::bf16)
+std::unique_ptr<ConvolutionPlan> Convolutions::make_plan(const ConvolutionCall& call) {
+    if (call.dtype == DType::bf16)
         if (const std::string obstacle = cpu_bfloat16_obstacle(); !obstacle.empty()) throw Error(obstacle);
-    if (policy_ == ConvolutionPolicy::automatic) return quickest_plan(problem);
+    if (policy_ == ConvolutionPolicy::automatic) return quickest_plan(call);
     std::unique_ptr<ConvolutionPlan> plan;
-    if (policy_ == ConvolutionPolicy::winograd) plan = ConvolutionPlan::make(onednn_, problem, ConvolutionMethod::winograd);
-    if (plan == nullptr) plan = ConvolutionPlan::make(onednn_, problem, ConvolutionMethod::direct);
-    MLKD_CHECK(plan != nullptr, "oneDNN " + onednn_version() + " has no convolution " + problem.text());
+    if (policy_ == ConvolutionPolicy::winograd) plan = ConvolutionPlan::make(onednn_, call, ConvolutionMethod::winograd);
+    if (plan == nullptr) plan = ConvolutionPlan::make(onednn_, call, ConvolutionMethod::direct);
+    MLKD_CHECK(plan != nullptr, "oneDNN " + onednn_version() + " has no convolution " + call.text());
     return plan;
 }
 
-std::unique_ptr<ConvolutionPlan> Convolutions::quickest_plan(const ConvolutionProblem& problem) {
-    const std::string key = problem.text();
+std::unique_ptr<ConvolutionPlan> Convolutions::quickest_plan(const ConvolutionCall& call) {
+    const std::string key = call.text();
     if (const auto known = plan_file_.find(key))
-        if (auto plan = ConvolutionPlan::make(onednn_, problem, method_named(*known).value())) return plan;
+        if (auto plan = ConvolutionPlan::make(onednn_, call, method_named(*known).value())) return plan;
 
     std::vector<Candidate> candidates;
     for (const ConvolutionMethod method : convolution_methods)
-        if (auto plan = ConvolutionPlan::make(onednn_, problem, method)) candidates.push_back({method, std::move(plan)});
+        if (auto plan = ConvolutionPlan::make(onednn_, call, method)) candidates.push_back({method, std::move(plan)});
     MLKD_CHECK(!candidates.empty(), "oneDNN " + onednn_version() + " has no convolution " + key);
-    if (candidates.size() > 1) time_in_turn(candidates, TimingOperands(problem).operands());
+    if (candidates.size() > 1) time_in_turn(candidates, TimingOperands(call).operands());
     // The simpler one, which comes first, stays unless another is clearly quicker: its roundings are fewer, and the choice
     // depends less on the noise of timing.
     std::size_t chosen = 0;
@@ -112,4 +112,4 @@ std::unique_ptr<ConvolutionPlan> Convolutions::quickest_plan(const ConvolutionPr
     return std::move(candidates[chosen].plan);
 }
 
-}  // namespace mlkd
+}  // namespace mlkd::cpu

@@ -1,5 +1,5 @@
 #pragma once
-// Convolutions of the CPU backend: a plan for each problem, made once, its method given or chosen by timing.
+// Convolutions of the CPU backend: a plan for each call, made once, its method given or chosen by timing.
 #include <map>
 #include <memory>
 #include <string>
@@ -7,7 +7,7 @@
 #include "engine/cpu/convolution_plan.h"
 #include "engine/files/plan_file.h"
 
-namespace mlkd {
+namespace mlkd::cpu {
 
 enum class ConvolutionPolicy { automatic, direct, winograd };
 
@@ -18,17 +18,17 @@ class Convolutions {
 public:
     Convolutions(OneDnn& onednn, ConvolutionPolicy policy, PlanFile plan_file);
 
-    void run(const ConvolutionProblem& problem, const ConvolutionOperands& operands);
+    void run(const ConvolutionCall& call, const ConvolutionOperands& operands);
 
 private:
-    std::unique_ptr<ConvolutionPlan> make_plan(const ConvolutionProblem& problem);
-    // Times every method that oneDNN has for the problem, on memory of its own.
-    std::unique_ptr<ConvolutionPlan> quickest_plan(const ConvolutionProblem& problem);
+    std::unique_ptr<ConvolutionPlan> make_plan(const ConvolutionCall& call);
+    // Times every method that oneDNN has for the call, on memory of its own.
+    std::unique_ptr<ConvolutionPlan> quickest_plan(const ConvolutionCall& call);
 
     OneDnn& onednn_;
     ConvolutionPolicy policy_;
     PlanFile plan_file_;
-    std::map<ConvolutionProblem, std::unique_ptr<ConvolutionPlan>> plans_;
+    std::map<ConvolutionCall, std::unique_ptr<ConvolutionPlan>> plans_;
 };
 
-}  // namespace mlkd
+}  // namespace mlkd::cpu

@@ -6,14 +6,14 @@
 
 #include "engine/cpu/onednn_descriptors.h"
 
-namespace mlkd {
+namespace mlkd::cpu {
 namespace {
 
 using dnnl::memory;
 using Tag = dnnl::memory::format_tag;
 
-memory::data_type type_of(const ConvolutionProblem& problem) {
-    return problem.dtype == DType::bf16 ? memory::data_type::bf16 : memory::data_type::f32;
+memory::data_type type_of(const ConvolutionCall& call) {
+    return call.dtype == DType::bf16 ? memory::data_type::bf16 : memory::data_type::f32;
 }
 
 dnnl::algorithm algorithm_of(ConvolutionMethod method) {
@@ -24,11 +24,11 @@ dnnl::algorithm algorithm_of(ConvolutionMethod method) {
 struct Extents {
     memory::dims x, w, y;
 
-    explicit Extents(const ConvolutionProblem& p) : x{p.n, p.c, p.h, p.w}, w{p.k, p.c, p.r, p.s}, y{p.n, p.k, p.p(), p.q()} {}
+    explicit Extents(const ConvolutionCall& p) : x{p.n, p.c, p.h, p.w}, w{p.k, p.c, p.r, p.s}, y{p.n, p.k, p.p(), p.q()} {}
 };
 
 // What is asked of a primitive: activations as they lie or in its own layout, filters in its own.
-onednn::ConvolutionLayouts layouts_of(const ConvolutionProblem& p, ConvolutionMethod method) {
+ConvolutionLayouts layouts_of(const ConvolutionCall& p, ConvolutionMethod method) {
     const Extents extents(p);
     const auto type = type_of(p);
     const Tag activations = method == ConvolutionMethod::direct ? Tag::nhwc : Tag::any;
@@ -64,69 +64,69 @@ std::optional<ConvolutionMethod> method_named(const std::string& name) {
     return std::nullopt;
 }
 
-std::unique_ptr<ConvolutionPlan> ConvolutionPlan::make(OneDnn& onednn, const ConvolutionProblem& problem, ConvolutionMethod method) {
+std::unique_ptr<ConvolutionPlan> ConvolutionPlan::make(OneDnn& onednn, const ConvolutionCall& call, ConvolutionMethod method) {
     std::unique_ptr<ConvolutionPlan> plan(new ConvolutionPlan(onednn));
-    return plan->build(problem, method) ? std::move(plan) : nullptr;
+    return plan->build(call, method) ? std::move(plan) : nullptr;
 }
 
-bool ConvolutionPlan::build(const ConvolutionProblem& problem, ConvolutionMethod method) {
-    const Extents extents(problem);
-    const auto given = [&](const memory::dims& dims, Tag tag) { return memory({dims, type_of(problem), tag}, onednn_.engine, nullptr); };
-    given_ = {given(extents.x, Tag::nhwc), given(extents.w, Tag::ohwi), given(extents.y, Tag::nhwc), given({problem.k}, Tag::a),
+bool ConvolutionPlan::build(const ConvolutionCall& call, ConvolutionMethod method) {
+    const Extents extents(call);
+    const auto given = [&](const memory::dims& dims, Tag tag) { return memory({dims, type_of(call), tag}, onednn_.engine, nullptr); };
+    given_ = {given(extents.x, Tag::nhwc), given(extents.w, Tag::ohwi), given(extents.y, Tag::nhwc), given({call.k}, Tag::a),
               given(extents.y, Tag::nhwc)};
-    switch (problem.direction) {
+    switch (call.direction) {
         case Direction::forward:
-            return build_forward(problem, method);
+            return build_forward(call, method);
         case Direction::backward_data:
-            return build_backward_data(problem, method);
+            return build_backward_data(call, method);
         case Direction::backward_filter:
-            return build_backward_filter(problem, method);
+            return build_backward_filter(call, method);
     }
     return false;
 }
 
-bool ConvolutionPlan::build_forward(const ConvolutionProblem& problem, ConvolutionMethod method) {
+bool ConvolutionPlan::build_forward(const ConvolutionCall& call, ConvolutionMethod method) {
     // The residual is added by a sum post-op, which reads it from y; a binary post-op would read it where it lies, but
     // Winograd has none.
     dnnl::post_ops post_ops;
-    if (problem.residual) post_ops.append_sum();
-    if (problem.relu) onednn::append_relu(post_ops);
-    dnnl::primitive_attr attr = onednn::user_scratchpad();
+    if (call.residual) post_ops.append_sum();
+    if (call.relu) append_relu(post_ops);
+    dnnl::primitive_attr attr = user_scratchpad();
     attr.set_post_ops(post_ops);
-    const auto forward = onednn::convolution_forward(onednn_.engine, layouts_of(problem, method), attr);
+    const auto forward = convolution_forward(onednn_.engine, layouts_of(call, method), attr);
     if (!forward) return false;
     const memory x = operand(role_x, forward.src_desc()), w = operand(role_w, forward.weights_desc()),
                  y = operand(role_y, forward.dst_desc());
     if (!load(x, role_x) || !load(w, role_w)) return false;
-    if (problem.residual && !add_reorder(given_[role_residual], y)) return false;
+    if (call.residual && !add_reorder(given_[role_residual], y)) return false;
     std::unordered_map<int, memory> arguments{{DNNL_ARG_SRC, x}, {DNNL_ARG_WEIGHTS, w}, {DNNL_ARG_DST, y}};
-    if (problem.bias) arguments.emplace(DNNL_ARG_BIAS, given_[role_bias]);
+    if (call.bias) arguments.emplace(DNNL_ARG_BIAS, given_[role_bias]);
     add_step(dnnl::convolution_forward(forward), std::move(arguments), forward.scratchpad_desc());
     return store(role_y, y);
 }
 
-bool ConvolutionPlan::build_backward_data(const ConvolutionProblem& problem, ConvolutionMethod method) {
-    const onednn::ConvolutionLayouts layouts = layouts_of(problem, method);
-    const dnnl::primitive_attr attr = onednn::user_scratchpad();
-    const auto hint = onednn::convolution_forward(onednn_.engine, layouts, attr);
+bool ConvolutionPlan::build_backward_data(const ConvolutionCall& call, ConvolutionMethod method) {
+    const ConvolutionLayouts layouts = layouts_of(call, method);
+    const dnnl::primitive_attr attr = user_scratchpad();
+    const auto hint = convolution_forward(onednn_.engine, layouts, attr);
     if (!hint) return false;
-    const auto backward = onednn::convolution_backward_data(onednn_.engine, layouts, hint, attr);
+    const auto backward = convolution_backward_data(onednn_.engine, layouts, hint, attr);
     if (!backward) return false;
     // oneDNN cannot add to dL_dx itself; the reorder home can.
-    const memory dx = problem.accumulate ? temporary(backward.diff_src_desc()) : operand(role_x, backward.diff_src_desc());
+    const memory dx = call.accumulate ? temporary(backward.diff_src_desc()) : operand(role_x, backward.diff_src_desc());
     const memory w = operand(role_w, backward.weights_desc()), dy = operand(role_y, backward.diff_dst_desc());
     if (!load(dy, role_y) || !load(w, role_w)) return false;
     add_step(dnnl::convolution_backward_data(backward), {{DNNL_ARG_DIFF_SRC, dx}, {DNNL_ARG_WEIGHTS, w}, {DNNL_ARG_DIFF_DST, dy}},
              backward.scratchpad_desc());
-    return problem.accumulate ? add_reorder(dx, given_[role_x], true) : store(role_x, dx);
+    return call.accumulate ? add_reorder(dx, given_[role_x], true) : store(role_x, dx);
 }
 
-bool ConvolutionPlan::build_backward_filter(const ConvolutionProblem& problem, ConvolutionMethod method) {
-    const onednn::ConvolutionLayouts layouts = layouts_of(problem, method);
-    const dnnl::primitive_attr attr = onednn::user_scratchpad();
-    const auto hint = onednn::convolution_forward(onednn_.engine, layouts, attr);
+bool ConvolutionPlan::build_backward_filter(const ConvolutionCall& call, ConvolutionMethod method) {
+    const ConvolutionLayouts layouts = layouts_of(call, method);
+    const dnnl::primitive_attr attr = user_scratchpad();
+    const auto hint = convolution_forward(onednn_.engine, layouts, attr);
     if (!hint) return false;
-    const auto backward = onednn::convolution_backward_filter(onednn_.engine, layouts, hint, attr);
+    const auto backward = convolution_backward_filter(onednn_.engine, layouts, hint, attr);
     if (!backward) return false;
     const memory x = operand(role_x, backward.src_desc()), dw = operand(role_w, backward.diff_weights_desc()),
                  dy = operand(role_y, backward.diff_dst_desc());
@@ -153,7 +153,7 @@ bool ConvolutionPlan::load(const memory& to, Role from) { return to == given_[fr
 bool ConvolutionPlan::store(Role to, const memory& from) { return from == given_[to] || add_reorder(from, given_[to]); }
 
 bool ConvolutionPlan::add_reorder(const memory& from, const memory& to, bool sum) {
-    dnnl::primitive_attr attr = onednn::user_scratchpad();
+    dnnl::primitive_attr attr = user_scratchpad();
     if (sum) {
         dnnl::post_ops post_ops;
         post_ops.append_sum();
@@ -180,4 +180,4 @@ void ConvolutionPlan::execute(const ConvolutionOperands& operands) {
     onednn_.stream.wait();
 }
 
-}  // namespace mlkd
+}  // namespace mlkd::cpu

@@ -1,5 +1,5 @@
 #pragma once
-// One convolution problem solved one way: the oneDNN primitives, the reorders around them, and their temporaries.
+// One convolution call solved one way: the oneDNN primitives, the reorders around them, and their temporaries.
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -11,9 +11,9 @@
 #include <vector>
 
 #include "engine/cpu/onednn.h"
-#include "engine/plan_keys.h"
+#include "engine/vendor_calls.h"
 
-namespace mlkd {
+namespace mlkd::cpu {
 
 enum class ConvolutionMethod {
     direct,          // on (N, H, W, C) as it lies in memory
@@ -26,8 +26,8 @@ std::optional<ConvolutionMethod> method_named(const std::string& name);
 
 class ConvolutionPlan {
 public:
-    // nullptr where oneDNN has no such method for the problem on this CPU.
-    static std::unique_ptr<ConvolutionPlan> make(OneDnn& onednn, const ConvolutionProblem& problem, ConvolutionMethod method);
+    // nullptr where oneDNN has no such method for the call on this CPU.
+    static std::unique_ptr<ConvolutionPlan> make(OneDnn& onednn, const ConvolutionCall& call, ConvolutionMethod method);
 
     void execute(const ConvolutionOperands& operands);
 
@@ -35,10 +35,10 @@ private:
     enum Role : std::size_t { role_x, role_w, role_y, role_bias, role_residual, roles };
 
     explicit ConvolutionPlan(OneDnn& onednn) : onednn_(onednn) {}
-    bool build(const ConvolutionProblem& problem, ConvolutionMethod method);
-    bool build_forward(const ConvolutionProblem& problem, ConvolutionMethod method);
-    bool build_backward_data(const ConvolutionProblem& problem, ConvolutionMethod method);
-    bool build_backward_filter(const ConvolutionProblem& problem, ConvolutionMethod method);
+    bool build(const ConvolutionCall& call, ConvolutionMethod method);
+    bool build_forward(const ConvolutionCall& call, ConvolutionMethod method);
+    bool build_backward_data(const ConvolutionCall& call, ConvolutionMethod method);
+    bool build_backward_filter(const ConvolutionCall& call, ConvolutionMethod method);
 
     dnnl::memory temporary(const dnnl::memory::desc& desc);
     // The operand `role` in the layout `wanted`: itself, or a temporary. `load` adds the step that fills it,
@@ -60,4 +60,4 @@ private:
     std::vector<Step> steps_;
 };
 
-}  // namespace mlkd
+}  // namespace mlkd::cpu

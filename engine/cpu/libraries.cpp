@@ -8,7 +8,7 @@ namespace mlkd {
 
 std::vector<Library> libraries() {
     const std::string compiled = fmt::format("{}.{}.{}", DNNL_VERSION_MAJOR, DNNL_VERSION_MINOR, DNNL_VERSION_PATCH);
-    return {{"oneDNN", compiled, onednn_version()}};
+    return {{"oneDNN", compiled, cpu::onednn_version()}};
 }
 
 std::string compiled_for() {

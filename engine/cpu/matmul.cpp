@@ -2,12 +2,12 @@
 
 #include "engine/cpu/onednn_descriptors.h"
 
-namespace mlkd {
+namespace mlkd::cpu {
 
-void Matmuls::run(const MatmulProblem& problem, float* c, const float* a, const float* b) {
-    with_onednn_errors("matrix product " + problem.text(), [&] {
-        auto entry = plans_.find(problem);
-        if (entry == plans_.end()) entry = plans_.emplace(problem, make_plan(problem)).first;
+void Matmuls::run(const MatmulCall& call, float* c, const float* a, const float* b) {
+    with_onednn_errors("matrix product " + call.text(), [&] {
+        auto entry = plans_.find(call);
+        if (entry == plans_.end()) entry = plans_.emplace(call, make_plan(call)).first;
         Plan& plan = entry->second;
         plan.a.set_data_handle(const_cast<float*>(a));
         plan.b.set_data_handle(const_cast<float*>(b));
@@ -20,7 +20,7 @@ void Matmuls::run(const MatmulProblem& problem, float* c, const float* a, const 
     });
 }
 
-Matmuls::Plan Matmuls::make_plan(const MatmulProblem& p) const {
+Matmuls::Plan Matmuls::make_plan(const MatmulCall& p) const {
     using dnnl::memory;
     // A transposed operand is the same memory with its strides exchanged.
     const auto desc = [&](std::int64_t rows, std::int64_t columns, bool transposed) {
@@ -28,9 +28,9 @@ Matmuls::Plan Matmuls::make_plan(const MatmulProblem& p) const {
         return memory::desc({p.batch, rows, columns}, memory::data_type::f32, {rows * columns, row_stride, column_stride});
     };
     const memory::desc a = desc(p.m, p.k, p.transpose_a), b = desc(p.k, p.n, p.transpose_b), c = desc(p.m, p.n, false);
-    const auto primitive = onednn::matmul(onednn_.engine, a, b, c, p.alpha, p.beta);
+    const auto primitive = matmul(onednn_.engine, a, b, c, p.alpha, p.beta);
     const auto handle = [&](const memory::desc& of) { return memory(of, onednn_.engine, nullptr); };
     return {dnnl::matmul(primitive), handle(a), handle(b), handle(c), handle(primitive.scratchpad_desc())};
 }
 
-}  // namespace mlkd
+}  // namespace mlkd::cpu

@@ -1,26 +1,26 @@
 #pragma once
-// Matrix products of the CPU backend: one cached oneDNN primitive a problem.
+// Matrix products of the CPU backend: one cached oneDNN primitive a call.
 #include <map>
 
 #include "engine/cpu/onednn.h"
-#include "engine/plan_keys.h"
+#include "engine/vendor_calls.h"
 
-namespace mlkd {
+namespace mlkd::cpu {
 
 class Matmuls {
 public:
     explicit Matmuls(OneDnn& onednn) : onednn_(onednn) {}
-    void run(const MatmulProblem& problem, float* c, const float* a, const float* b);
+    void run(const MatmulCall& call, float* c, const float* a, const float* b);
 
 private:
     struct Plan {
         dnnl::matmul primitive;
         dnnl::memory a, b, c, scratchpad;
     };
-    Plan make_plan(const MatmulProblem& problem) const;
+    Plan make_plan(const MatmulCall& call) const;
 
     OneDnn& onednn_;
-    std::map<MatmulProblem, Plan> plans_;
+    std::map<MatmulCall, Plan> plans_;
 };
 
-}  // namespace mlkd
+}  // namespace mlkd::cpu

@@ -10,6 +10,7 @@
 #include "engine/machine/available_memory.h"
 
 namespace mlkd {
+namespace cpu {
 
 void* allocate_host_memory(std::size_t bytes) {
     constexpr std::size_t huge_page = std::size_t{2} << 20;
@@ -74,10 +75,12 @@ std::string instruction_set() {
     }
 }
 
+}  // namespace cpu
+
 std::string cpu_bfloat16_obstacle() {
-    const std::string used = instruction_set();
+    const std::string used = cpu::instruction_set();
     if (used.starts_with("avx512_core")) return "";
-    return fmt::format("precision bf16: this processor has no AVX-512 (oneDNN {} uses {}); use fp32", onednn_version(), used);
+    return fmt::format("precision bf16: this processor has no AVX-512 (oneDNN {} uses {}); use fp32", cpu::onednn_version(), used);
 }
 
 }  // namespace mlkd

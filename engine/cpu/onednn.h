@@ -6,7 +6,7 @@
 #include <oneapi/dnnl/dnnl.hpp>
 #include <string>
 
-namespace mlkd {
+namespace mlkd::cpu {
 
 // Host memory, 64-byte aligned (2 MiB and huge pages where it is large: page faults and TLB misses cost more than the
 // arithmetic of a small network). Throws Error when there is none left.
@@ -40,4 +40,4 @@ void with_onednn_errors(const std::string& what, const std::function<void()>& wo
 std::string onednn_version();   // "2.6.3": of the library loaded at run time
 std::string instruction_set();  // "avx512_core_bf16": what oneDNN generates code for
 
-}  // namespace mlkd
+}  // namespace mlkd::cpu

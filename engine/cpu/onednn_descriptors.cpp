@@ -1,6 +1,6 @@
 #include "engine/cpu/onednn_descriptors.h"
 
-namespace mlkd::onednn {
+namespace mlkd::cpu {
 namespace {
 
 // Also for a network in evaluation mode: the kind `inference` wants Winograd's filters transformed beforehand by a
@@ -86,4 +86,4 @@ dnnl::primitive_attr user_scratchpad() {
     return attr;
 }
 
-}  // namespace mlkd::onednn
+}  // namespace mlkd::cpu

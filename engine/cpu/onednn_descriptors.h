@@ -3,7 +3,7 @@
 // the arguments directly and has no output scale. No other file depends on the version.
 #include <oneapi/dnnl/dnnl.hpp>
 
-namespace mlkd::onednn {
+namespace mlkd::cpu {
 
 // The layouts, or `any` for one of oneDNN's choice; x and y in its order of axes (N, C, H, W), w (K, C, R, S).
 struct ConvolutionLayouts {
@@ -29,4 +29,4 @@ dnnl::matmul::primitive_desc matmul(const dnnl::engine& engine, const dnnl::memo
 void append_relu(dnnl::post_ops& post_ops);
 dnnl::primitive_attr user_scratchpad();  // attributes of a primitive that gets its scratchpad as an argument
 
-}  // namespace mlkd::onednn
+}  // namespace mlkd::cpu

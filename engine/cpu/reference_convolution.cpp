@@ -4,11 +4,11 @@
 
 #include "engine/cpu/reference_gemm.h"
 
-namespace mlkd::reference {
+namespace mlkd::cpu::reference {
 namespace {
 
 // The input position that tap `tap` of output position `out` reads on one axis; it may lie in the padding.
-std::int64_t input_position(const ConvolutionProblem& p, std::int64_t out, std::int64_t tap) { return out * p.stride + tap - p.padding; }
+std::int64_t input_position(const ConvolutionCall& p, std::int64_t out, std::int64_t tap) { return out * p.stride + tap - p.padding; }
 
 // out (lines, width, channels): every vector is the product of `filter` (taps · vector, channels) with the vectors that
 // source(line, i, r, s) names, nullptr for zeros, strung together tap by tap. finish(line, offset in out, width) follows while
@@ -38,7 +38,7 @@ void lines_by_filter(double* out, std::int64_t lines, std::int64_t width, const 
 
 }  // namespace
 
-void convolution_forward(double* y, const double* x, const double* w, const ConvolutionProblem& p, const double* bias,
+void convolution_forward(double* y, const double* x, const double* w, const ConvolutionCall& p, const double* bias,
                          const double* residual) {
     const std::int64_t taps = p.r * p.s * p.c, P = p.p(), Q = p.q();
     Columns filter;
@@ -59,7 +59,7 @@ void convolution_forward(double* y, const double* x, const double* w, const Conv
     lines_by_filter(y, p.n * P, Q, filter, p.r, p.s, source, finish);
 }
 
-void convolution_backward_data(double* dL_dx, const double* dL_dy, const double* w, const ConvolutionProblem& p) {
+void convolution_backward_data(double* dL_dx, const double* dL_dy, const double* w, const ConvolutionCall& p) {
     const std::int64_t taps = p.r * p.s, P = p.p(), Q = p.q();
     Columns filter;
     filter.reshape(p.c, taps * p.k);
@@ -76,7 +76,7 @@ void convolution_backward_data(double* dL_dx, const double* dL_dy, const double*
     lines_by_filter(dL_dx, p.n * p.h, p.w, filter, p.r, p.s, source, [](double*, std::int64_t, std::int64_t) {}, p.accumulate);
 }
 
-void convolution_backward_filter(double* dL_dw, const double* x, const double* dL_dy, const ConvolutionProblem& p) {
+void convolution_backward_filter(double* dL_dw, const double* x, const double* dL_dy, const ConvolutionCall& p) {
     // A task is one tap of a block of filters: it alone sums these elements, over all lines of y in order.
     constexpr std::int64_t block = 32;
     const std::int64_t taps = p.r * p.s, blocks = (p.k + block - 1) / block, P = p.p(), Q = p.q();
@@ -107,4 +107,4 @@ void convolution_backward_filter(double* dL_dw, const double* x, const double* d
     }
 }
 
-}  // namespace mlkd::reference
+}  // namespace mlkd::cpu::reference

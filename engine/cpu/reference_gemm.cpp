@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-namespace mlkd::reference {
+namespace mlkd::cpu::reference {
 namespace {
 
 void multiply_panels(double (&tile)[tile_rows][tile_columns], const double* a, const double* b, std::int64_t depth) {
@@ -54,4 +54,4 @@ void matmul(double* c, const double* a, const double* b, std::int64_t batch, std
     }
 }
 
-}  // namespace mlkd::reference
+}  // namespace mlkd::cpu::reference

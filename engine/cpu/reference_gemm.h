@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-namespace mlkd::reference {
+namespace mlkd::cpu::reference {
 
 // A matrix wherever it lies: element (i, t) at data[i · stride + t · depth_stride].
 struct Strided {
@@ -50,4 +50,4 @@ void add_product(double* c, std::int64_t stride, const Rows& a, const Columns& b
 void matmul(double* c, const double* a, const double* b, std::int64_t batch, std::int64_t m, std::int64_t n, std::int64_t k,
             bool transpose_a, bool transpose_b, double alpha, double beta);
 
-}  // namespace mlkd::reference
+}  // namespace mlkd::cpu::reference

@@ -102,18 +102,18 @@ void time_in_turn(std::vector<Candidate>& candidates, Trial& trial) {
 
 bool is_engine_choice(const std::string& choice) { return EngineChoice::parse(choice).has_value(); }
 
-ConvolutionProblem supported_form(ConvolutionProblem problem) {
-    problem.bias = problem.bias || problem.residual || problem.relu;
-    return problem;
+ConvolutionCall supported_form(ConvolutionCall call) {
+    call.bias = call.bias || call.residual || call.relu;
+    return call;
 }
 
 Convolutions::Convolutions(const PlanTarget& target, cudaStream_t stream, const EngineRules& rules, PlanFile plan_file)
     : target_(target), stream_(stream), rules_(rules), plan_file_(std::move(plan_file)), workspace_(stream), zeros_(stream) {}
 
-void Convolutions::run(const ConvolutionProblem& problem, const ConvolutionOperands& operands) {
-    const ConvolutionProblem asked = supported_form(problem);
+void Convolutions::run(const ConvolutionCall& call, const ConvolutionOperands& operands) {
+    const ConvolutionCall asked = supported_form(call);
     ConvolutionOperands given = operands;
-    if (asked.bias && !problem.bias) given.bias = zeros_.reserve(static_cast<std::size_t>(problem.k) * size_of(problem.dtype));
+    if (asked.bias && !call.bias) given.bias = zeros_.reserve(static_cast<std::size_t>(call.k) * size_of(call.dtype));
     auto entry = plans_.find(asked);
     if (entry == plans_.end()) entry = plans_.emplace(asked, make_plan(asked, given)).first;
     const ConvolutionPlan& plan = *entry->second;
@@ -121,20 +121,20 @@ void Convolutions::run(const ConvolutionProblem& problem, const ConvolutionOpera
 }
 
 // Products of bfloat16 are exact in float32, also on tensor cores.
-EngineRules Convolutions::rules_for(const ConvolutionProblem& problem) const {
+EngineRules Convolutions::rules_for(const ConvolutionCall& call) const {
     EngineRules rules = rules_;
-    rules.tensor_cores = rules.tensor_cores || problem.dtype == DType::bf16;
+    rules.tensor_cores = rules.tensor_cores || call.dtype == DType::bf16;
     return rules;
 }
 
-std::unique_ptr<ConvolutionPlan> Convolutions::make_plan(const ConvolutionProblem& problem, const ConvolutionOperands& operands) {
-    const EngineRules rules = rules_for(problem);
-    const char* const precision = problem.dtype == DType::bf16 ? "" : rules.tensor_cores ? " tf32" : " fp32";  // bf16: said already
-    const std::string key = fmt::format("{}{}{}", problem.text(), precision, rules.nondeterministic ? " nondeterministic" : "");
+std::unique_ptr<ConvolutionPlan> Convolutions::make_plan(const ConvolutionCall& call, const ConvolutionOperands& operands) {
+    const EngineRules rules = rules_for(call);
+    const char* const precision = call.dtype == DType::bf16 ? "" : rules.tensor_cores ? " tf32" : " fp32";  // bf16: said already
+    const std::string key = fmt::format("{}{}{}", call.text(), precision, rules.nondeterministic ? " nondeterministic" : "");
     cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
     check_cuda(cudaStreamIsCapturing(stream_, &capture), "asking for the state of a stream");
     MLKD_CHECK(capture == cudaStreamCaptureStatusNone, "convolution " + key + " has no plan yet: run the step once before it is captured");
-    const ConvolutionGraph graph(target_, problem);
+    const ConvolutionGraph graph(target_, call);
     if (const auto known = plan_file_.find(key)) {
         std::string why;
         if (auto plan = ConvolutionPlan::make(graph, EngineChoice::parse(*known).value(), why)) return plan;
@@ -142,10 +142,10 @@ std::unique_ptr<ConvolutionPlan> Convolutions::make_plan(const ConvolutionProble
     const auto choose = [&](const ConvolutionOperands& on) {
         return rules.timed ? quickest_plan(graph, key, rules, on) : first_plan(graph, key, rules, on);
     };
-    if (!problem.accumulate) return choose(operands);
+    if (!call.accumulate) return choose(operands);
     // Each trial would add once more: it gets a result of its own.
-    const std::int64_t elements = problem.n * problem.h * problem.w * problem.c;
-    const DeviceMemory elsewhere = allocate_device_memory(static_cast<std::size_t>(elements) * size_of(problem.dtype), stream_);
+    const std::int64_t elements = call.n * call.h * call.w * call.c;
+    const DeviceMemory elsewhere = allocate_device_memory(static_cast<std::size_t>(elements) * size_of(call.dtype), stream_);
     ConvolutionOperands harmless = operands;
     harmless.x = elsewhere.get();
     return choose(harmless);

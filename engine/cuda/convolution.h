@@ -1,5 +1,5 @@
 #pragma once
-// Convolutions of the CUDA backend: a plan for each problem, its engine chosen by timing once, or remembered.
+// Convolutions of the CUDA backend: a plan for each call, its engine chosen by timing once, or remembered.
 #include <map>
 #include <memory>
 #include <optional>
@@ -18,21 +18,21 @@ inline constexpr std::size_t workspace_limit = std::size_t{256} << 20;
 // Whether a plan file's choice is one of this backend's: an EngineChoice as text.
 bool is_engine_choice(const std::string& choice);
 
-// What cuDNN is asked in place of the problem: it has no engine for a residual or a ReLU without a bias, so that one of
+// What cuDNN is asked in place of the call: it has no engine for a residual or a ReLU without a bias, so that one of
 // zeros goes along. The result is the same.
-ConvolutionProblem supported_form(ConvolutionProblem problem);
+ConvolutionCall supported_form(ConvolutionCall call);
 
 class Convolutions {
 public:
     // `target` has a handle, whose stream is `stream`.
     Convolutions(const PlanTarget& target, cudaStream_t stream, const EngineRules& rules, PlanFile plan_file);
 
-    // Problems in f32 or bf16. A problem's first call allocates and synchronizes: under capture it throws Error instead.
-    void run(const ConvolutionProblem& problem, const ConvolutionOperands& operands);
+    // Calls in f32 or bf16. The first one of a kind allocates and synchronizes: under capture it throws Error instead.
+    void run(const ConvolutionCall& call, const ConvolutionOperands& operands);
 
 private:
-    EngineRules rules_for(const ConvolutionProblem& problem) const;
-    std::unique_ptr<ConvolutionPlan> make_plan(const ConvolutionProblem& problem, const ConvolutionOperands& operands);
+    EngineRules rules_for(const ConvolutionCall& call) const;
+    std::unique_ptr<ConvolutionPlan> make_plan(const ConvolutionCall& call, const ConvolutionOperands& operands);
     // Of the engines that cuDNN proposes the first one that runs, or the quickest one: all are timed on these operands, whose result
     // is overwritten.
     std::unique_ptr<ConvolutionPlan> first_plan(const ConvolutionGraph& graph, const std::string& key, const EngineRules& rules,
@@ -48,7 +48,7 @@ private:
     EngineRules rules_;
     PlanFile plan_file_;
     GrowingBuffer workspace_, zeros_;
-    std::map<ConvolutionProblem, std::unique_ptr<ConvolutionPlan>> plans_;
+    std::map<ConvolutionCall, std::unique_ptr<ConvolutionPlan>> plans_;
 };
 
 }  // namespace mlkd::cuda

@@ -40,7 +40,7 @@ ConvolutionAttributes attributes_of(Direction direction) {
 
 }  // namespace
 
-ConvolutionGraph::ConvolutionGraph(const PlanTarget& target, const ConvolutionProblem& p)
+ConvolutionGraph::ConvolutionGraph(const PlanTarget& target, const ConvolutionCall& p)
     : target_(target),
       data_(p.dtype == DType::bf16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT),
       graph_(target.cudnn, CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR) {
@@ -80,7 +80,7 @@ const Descriptor& ConvolutionGraph::tensor(std::int64_t id, std::int64_t n, std:
     return tensor;
 }
 
-void ConvolutionGraph::add_convolution(const ConvolutionProblem& p, const Descriptor& y) {
+void ConvolutionGraph::add_convolution(const ConvolutionCall& p, const Descriptor& y) {
     const std::array<std::int64_t, 2> strides{p.stride, p.stride}, padding{p.padding, p.padding}, dilations{1, 1};
     Descriptor& convolution = parts_.emplace_back(target_.cudnn, CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR);
     convolution.set(CUDNN_ATTR_CONVOLUTION_COMP_TYPE, CUDNN_DATA_FLOAT);

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "engine/cuda/descriptor.h"
-#include "engine/plan_keys.h"
+#include "engine/vendor_calls.h"
 
 namespace mlkd::cuda {
 
@@ -21,11 +21,11 @@ struct PlanTarget {
 // How plans name the tensors whose addresses come with each call.
 enum TensorId : std::int64_t { id_x = 1, id_w, id_y, id_bias, id_residual, id_first_virtual };
 
-// The graph of y = relu(conv(x, w) + residual + bias), as far as the problem asks for each part, or of one of the two
-// gradients. All tensors have the problem's type, f32 or bf16, channels innermost, 16-byte aligned; sums are float32.
+// The graph of y = relu(conv(x, w) + residual + bias), as far as the call asks for each part, or of one of the two
+// gradients. All tensors have the call's type, f32 or bf16, channels innermost, 16-byte aligned; sums are float32.
 class ConvolutionGraph {
 public:
-    ConvolutionGraph(const PlanTarget& target, const ConvolutionProblem& problem);
+    ConvolutionGraph(const PlanTarget& target, const ConvolutionCall& call);
 
     const Descriptor& graph() const { return graph_; }
     const PlanTarget& target() const { return target_; }
@@ -35,7 +35,7 @@ private:
 
     // Each tensor and operation stays at its place, as later ones refer to it.
     const Descriptor& tensor(std::int64_t id, std::int64_t n, std::int64_t c, std::int64_t h, std::int64_t w, Memory memory = Memory::real);
-    void add_convolution(const ConvolutionProblem& problem, const Descriptor& y);
+    void add_convolution(const ConvolutionCall& call, const Descriptor& y);
     void add_pointwise(cudnnPointwiseMode_t mode, const Descriptor& y, const Descriptor& x, const Descriptor* b);
 
     PlanTarget target_;

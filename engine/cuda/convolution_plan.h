@@ -1,11 +1,11 @@
 #pragma once
-// One convolution problem solved by one of cuDNN's engines.
+// One convolution call solved by one of cuDNN's engines.
 #include <cstddef>
 #include <memory>
 #include <string>
 
 #include "engine/cuda/engine_choice.h"
-#include "engine/plan_keys.h"
+#include "engine/vendor_calls.h"
 
 namespace mlkd::cuda {
 

@@ -15,7 +15,7 @@ cublasHandle_t make_handle(const Cublas& cublas) {
 
 }  // namespace
 
-ColumnMajorProduct column_major(const MatmulProblem& p) {
+ColumnMajorProduct column_major(const MatmulCall& p) {
     return {.transpose_first = p.transpose_b,
             .transpose_second = p.transpose_a,
             .m = p.n,
@@ -39,24 +39,24 @@ Matmuls::Matmuls(const Cublas& cublas, cudaStream_t stream, MathMode mode)
     cublas_.check(cublas_.set_workspace(handle_.get(), workspace_.get(), workspace_bytes), "setting the workspace");
 }
 
-void Matmuls::run(const MatmulProblem& problem, const Tensor& c, const Tensor& a, const Tensor& b) {
+void Matmuls::run(const MatmulCall& call, const Tensor& c, const Tensor& a, const Tensor& b) {
     with_real_type(c.dtype, [&](auto zero) {
         using T = decltype(zero);
         constexpr bool twofold = sizeof(T) == sizeof(double);
-        run(problem, c.as<T>(), a.as<T>(), b.as<T>(), twofold ? CUDA_R_64F : CUDA_R_32F, twofold ? CUBLAS_COMPUTE_64F_PEDANTIC : compute_);
+        run(call, c.as<T>(), a.as<T>(), b.as<T>(), twofold ? CUDA_R_64F : CUDA_R_32F, twofold ? CUBLAS_COMPUTE_64F_PEDANTIC : compute_);
     });
 }
 
 // T is the type `data`, and that of the factors alpha and beta.
 template <class T>
-void Matmuls::run(const MatmulProblem& problem, T* c, const T* a, const T* b, cudaDataType_t data, cublasComputeType_t compute) {
-    const ColumnMajorProduct p = column_major(problem);
-    const T alpha = problem.alpha, beta = problem.beta;
+void Matmuls::run(const MatmulCall& call, T* c, const T* a, const T* b, cudaDataType_t data, cublasComputeType_t compute) {
+    const ColumnMajorProduct p = column_major(call);
+    const T alpha = call.alpha, beta = call.beta;
     const auto operation = [](bool transposed) { return transposed ? CUBLAS_OP_T : CUBLAS_OP_N; };
     cublas_.check(cublas_.gemm_strided_batched(handle_.get(), operation(p.transpose_first), operation(p.transpose_second), p.m, p.n, p.k,
                                                &alpha, b, data, p.first_ld, p.first_stride, a, data, p.second_ld, p.second_stride, &beta,
-                                               c, data, p.result_ld, p.result_stride, problem.batch, compute, CUBLAS_GEMM_DEFAULT),
-                  "matrix product " + problem.text());
+                                               c, data, p.result_ld, p.result_stride, call.batch, compute, CUBLAS_GEMM_DEFAULT),
+                  "matrix product " + call.text());
 }
 
 }  // namespace mlkd::cuda

@@ -7,7 +7,7 @@
 
 #include "engine/cuda/device_memory.h"
 #include "engine/cuda/vendor.h"
-#include "engine/plan_keys.h"
+#include "engine/vendor_calls.h"
 
 namespace mlkd::cuda {
 
@@ -19,17 +19,17 @@ struct ColumnMajorProduct {
     std::int64_t first_ld, second_ld, result_ld;            // elements from column to column
     std::int64_t first_stride, second_stride, result_stride;  // elements from matrix to matrix of a batch
 };
-ColumnMajorProduct column_major(const MatmulProblem& problem);
+ColumnMajorProduct column_major(const MatmulCall& call);
 
 class Matmuls {
 public:
     Matmuls(const Cublas& cublas, cudaStream_t stream, MathMode mode);
     // c, a, b: all f32, or all f64.
-    void run(const MatmulProblem& problem, const Tensor& c, const Tensor& a, const Tensor& b);
+    void run(const MatmulCall& call, const Tensor& c, const Tensor& a, const Tensor& b);
 
 private:
     template <class T>
-    void run(const MatmulProblem& problem, T* c, const T* a, const T* b, cudaDataType_t data, cublasComputeType_t compute);
+    void run(const MatmulCall& call, T* c, const T* a, const T* b, cudaDataType_t data, cublasComputeType_t compute);
 
     const Cublas& cublas_;
     cublasComputeType_t compute_;

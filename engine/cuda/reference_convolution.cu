@@ -3,22 +3,22 @@
 namespace mlkd::cuda {
 namespace {
 
-// Extents as kernels take them; see ConvolutionProblem.
+// Extents as kernels take them; see ConvolutionCall.
 struct Extents {
     std::int64_t n, h, w, c, k, r, s, p, q, stride, padding;
 
-    explicit Extents(const ConvolutionProblem& problem)
-        : n(problem.n),
-          h(problem.h),
-          w(problem.w),
-          c(problem.c),
-          k(problem.k),
-          r(problem.r),
-          s(problem.s),
-          p(problem.p()),
-          q(problem.q()),
-          stride(problem.stride),
-          padding(problem.padding) {}
+    explicit Extents(const ConvolutionCall& call)
+        : n(call.n),
+          h(call.h),
+          w(call.w),
+          c(call.c),
+          k(call.k),
+          r(call.r),
+          s(call.s),
+          p(call.p()),
+          q(call.q()),
+          stride(call.stride),
+          padding(call.padding) {}
 
     // The offset of x(n, row, column, 0) that tap (i, j) of output position (u, v) reads; -1 in the padding.
     MLKD_HD std::int64_t input(std::int64_t image, std::int64_t u, std::int64_t v, std::int64_t i, std::int64_t j) const {
@@ -95,16 +95,16 @@ struct BackwardFilter {
 
 }  // namespace
 
-void reference_convolution(const Stream& stream, const ConvolutionProblem& problem, const ConvolutionOperands& operands) {
-    const Extents e(problem);
+void reference_convolution(const Stream& stream, const ConvolutionCall& call, const ConvolutionOperands& operands) {
+    const Extents e(call);
     const auto at = [](void* address) { return static_cast<double*>(address); };
     double *const x = at(operands.x), *const w = at(operands.w), *const y = at(operands.y);
-    switch (problem.direction) {
+    switch (call.direction) {
         case Direction::forward:
             return for_each_index(stream, e.n * e.p * e.q * e.k,
-                                  Forward{y, x, w, at(operands.bias), at(operands.residual), problem.relu, e});
+                                  Forward{y, x, w, at(operands.bias), at(operands.residual), call.relu, e});
         case Direction::backward_data:
-            return for_each_index(stream, e.n * e.h * e.w * e.c, BackwardData{x, y, w, problem.accumulate, e});
+            return for_each_index(stream, e.n * e.h * e.w * e.c, BackwardData{x, y, w, call.accumulate, e});
         case Direction::backward_filter:
             return for_each_index(stream, e.k * e.r * e.s * e.c, BackwardFilter{w, x, y, e});
     }

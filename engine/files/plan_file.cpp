@@ -38,22 +38,22 @@ void PlanFile::read(bool (*valid)(const std::string& choice)) {
         const auto json = nlohmann::json::parse(text);
         if (json.at("format") != format_name) throw Error("another format");
         if (json.at("machine") != machine_) return;
-        for (const auto& [problem, choice] : json.at("choices").items()) {
+        for (const auto& [call, choice] : json.at("choices").items()) {
             if (!valid(choice.get<std::string>())) throw Error("unknown choice " + choice.dump());
-            choices_[problem] = choice.get<std::string>();
+            choices_[call] = choice.get<std::string>();
         }
     } catch (const std::exception& error) {
         throw Error(fmt::format("{}: not a plan file of this program ({}); delete it or name another", path_, error.what()));
     }
 }
 
-std::optional<std::string> PlanFile::find(const std::string& problem) const {
-    const auto entry = choices_.find(problem);
+std::optional<std::string> PlanFile::find(const std::string& call) const {
+    const auto entry = choices_.find(call);
     return entry == choices_.end() ? std::nullopt : std::optional(entry->second);
 }
 
-void PlanFile::remember(const std::string& problem, const std::string& choice) {
-    choices_[problem] = choice;
+void PlanFile::remember(const std::string& call, const std::string& choice) {
+    choices_[call] = choice;
     if (path_.empty()) return;
     nlohmann::ordered_json json{{"format", format_name}, {"machine", machine_}};
     auto& choices = json["choices"] = nlohmann::ordered_json::object();

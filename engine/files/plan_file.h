@@ -13,9 +13,9 @@ public:
     // when the file cannot be read, is no plan file, or holds a choice of this machine that is no `valid` one.
     PlanFile(std::string path, std::string machine, bool (*valid)(const std::string& choice));
 
-    std::optional<std::string> find(const std::string& problem) const;
+    std::optional<std::string> find(const std::string& call) const;
     // Writes the file at once, whole or not at all. Throws Error when it cannot.
-    void remember(const std::string& problem, const std::string& choice);
+    void remember(const std::string& call, const std::string& choice);
 
 private:
     void read(bool (*valid)(const std::string& choice));

@@ -8,7 +8,6 @@
 // OpenMP threads; on a GPU a row is a thread block. Launches on a GPU stream return at once.
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <string>
 #include <vector>
 
@@ -16,31 +15,26 @@
 #include "engine/kernels/device_code.h"
 #include "engine/kernels/team.h"
 #include "engine/tensor.h"
-#ifndef __CUDACC__
-#include "engine/kernels/thread_team.h"
-#endif
 #ifdef MLKD_SIMULATED_GPU
 #include "tests/simulated_gpu/launch.h"
 #endif
 
 namespace mlkd {
 
+#ifdef MLKD_TEST_LAUNCHES
+namespace test {
+struct Launches;
+}
+#endif
+
 // Where kernels run: a device and, on a GPU, a cudaStream_t.
 struct Stream {
     DeviceKind device = DeviceKind::cpu;
     void* handle = nullptr;
-    // Tests of a build without nvcc set these: rows then run on `teams` teams of `team_size` std::threads each.
-    int teams = 0;
-    int team_size = 0;
-    // A recording without a GPU (tests/support/recording_backend.h) sets this: launches are noted with their kernels as they
-    // are, and not run.
-    std::vector<std::function<void()>>* noted = nullptr;
-
-    Stream running() const {
-        Stream stream = *this;
-        stream.noted = nullptr;
-        return stream;
-    }
+#ifdef MLKD_TEST_LAUNCHES
+    bool teams = false;                        // whether a row has many members although this is no GPU
+    const test::Launches* launches = nullptr;  // how they are launched instead: tests/support/launches.h
+#endif
 };
 
 struct RowLaunch {
@@ -48,8 +42,21 @@ struct RowLaunch {
     int team_size = 128;            // threads of a row on a GPU; a multiple of 32
 };
 
-// Whether teams have many members: on a GPU, and in tests that put teams of threads in its place.
-inline bool has_teams(const Stream& stream) { return stream.device == DeviceKind::cuda || stream.teams > 0; }
+}  // namespace mlkd
+
+#ifdef MLKD_TEST_LAUNCHES
+#include "tests/support/launches.h"
+#endif
+
+namespace mlkd {
+
+// Whether a row is worked on by many members, as on a GPU, or by one thread.
+inline bool has_teams(const Stream& stream) {
+#ifdef MLKD_TEST_LAUNCHES
+    if (stream.teams) return true;
+#endif
+    return stream.device == DeviceKind::cuda;
+}
 
 #ifdef __CUDACC__
 
@@ -172,10 +179,8 @@ inline std::size_t allow_shared_memory(const void* kernel) {
 template <class Kernel>
 void for_each_row(const Stream& stream, std::int64_t rows, const Kernel& kernel, const RowLaunch& launch = {}) {
     if (rows == 0) return;
-    if (stream.noted != nullptr)
-        return stream.noted->push_back([=, now = stream.running()] { for_each_row(now, rows, kernel, launch); });
-#ifndef __CUDACC__
-    if (stream.teams > 0) return for_each_row_with_threads(stream.teams, stream.team_size, rows, kernel, launch.scratch_bytes);
+#ifdef MLKD_TEST_LAUNCHES
+    if (test::take_rows(stream, rows, kernel, launch)) return;
 #endif
     if (stream.device == DeviceKind::cpu) {
 #pragma omp parallel if (rows > 1)
@@ -205,7 +210,9 @@ void for_each_row(const Stream& stream, std::int64_t rows, const Kernel& kernel,
 
 template <class Kernel> void for_each_index(const Stream& stream, std::int64_t count, const Kernel& kernel) {
     if (count == 0) return;
-    if (stream.noted != nullptr) return stream.noted->push_back([=, now = stream.running()] { for_each_index(now, count, kernel); });
+#ifdef MLKD_TEST_LAUNCHES
+    if (test::take_indices(stream, count, kernel)) return;
+#endif
     if (stream.device == DeviceKind::cpu) {
 #pragma omp parallel for simd schedule(static) if (parallel : count > 4096)
         for (std::int64_t i = 0; i < count; ++i) kernel(i);

@@ -13,7 +13,7 @@
 // work, it falls into part_count() parts of equal size: part(), the caller's, is a team itself (without scratch memory
 // and parts), and the part_index()-th of them; a warp on a GPU. On a CPU a team is one thread
 // (SerialTeam), so the loops above are plain loops; on a GPU it is a thread block (launch.h); in tests it is a handful
-// of std::threads (thread_team.h), where ThreadSanitizer finds the races of the same source.
+// of std::threads (tests/support/thread_team.h), where ThreadSanitizer finds the races of the same source.
 #include "engine/kernels/device_code.h"
 
 namespace mlkd {

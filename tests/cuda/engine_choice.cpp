@@ -14,7 +14,7 @@ using cuda::EngineChoice;
 
 namespace {
 
-constexpr ConvolutionProblem stem_filter{.direction = Direction::backward_filter,
+constexpr ConvolutionCall stem_filter{.direction = Direction::backward_filter,
                                          .n = 64, .h = 32, .w = 32, .c = 3, .k = 32, .r = 3, .s = 3, .stride = 1, .padding = 1};
 
 bool contains(const std::vector<EngineChoice>& choices, const EngineChoice& choice) {
@@ -69,7 +69,7 @@ TEST_CASE("what cuDNN notes about an engine decides whether it qualifies") {
 // Its nondeterministic engines for bfloat16 add up in bfloat16, and its TF32 engines are noted as nothing but tensor cores.
 TEST_CASE("in bfloat16 the order of sums may be free, not their precision") {
     const DescribedGpu gpu;
-    ConvolutionProblem rounded = stem_filter;
+    ConvolutionCall rounded = stem_filter;
     rounded.dtype = DType::bf16;
     const cuda::ConvolutionGraph graph(gpu.target, rounded);
     CHECK(cuda::proposed_engines(graph, {.nondeterministic = true}) == cuda::proposed_engines(graph, {}));
@@ -101,7 +101,7 @@ TEST_CASE("why engines are left out, in words") {
     CHECK_FALSE(says(usual, "tensor cores"));
     CHECK(says(fma, "use tensor cores (--precision tf32 takes them), "));
     CHECK(says(fma, "are nondeterministic"));
-    ConvolutionProblem rounded = stem_filter;
+    ConvolutionCall rounded = stem_filter;
     rounded.dtype = DType::bf16;
     CHECK(says(cuda::left_out_engines(cuda::ConvolutionGraph(gpu.target, rounded), {}), "round their inputs or sums"));
 }

@@ -134,8 +134,8 @@ TEST_CASE("both devices: views of a batch are equal, value for value") {
                 there.start_epoch(epoch, 0);
                 while (const std::int64_t size = here.next()) {
                     REQUIRE(there.next() == size);
-                    here.make();
-                    there.make();
+                    here.enqueue();
+                    there.enqueue();
                     CHECK(from_gpu.fetched(there.images()) == from_cpu.fetched(here.images()));
                     CHECK(from_gpu.fetched(there.target()) == from_cpu.fetched(here.target()));
                 }

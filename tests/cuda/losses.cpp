@@ -20,7 +20,7 @@ std::vector<Tensor> loss_of(DeviceTensors& tensors, const DistillationConfig& co
     Backend& backend = tensors.backend();
     DistillationLoss loss(backend, config, form);
     StepArena arena(backend, 1 << 20);
-    const std::int64_t rows = views(config.method) * size.samples;
+    const std::int64_t rows = view_count(config.method) * size.samples;
     const Shape shape{rows, size.classes};
     // A teacher at a distance of about `apart` from the student.
     std::vector<float> student(static_cast<std::size_t>(shape.elements())), teacher(student.size());

@@ -18,7 +18,7 @@ using namespace mlkd::test;
 namespace {
 
 // What training and evaluating these networks asks for, with a batch of one image.
-std::set<ConvolutionProblem> problems_of(const std::vector<std::string>& networks) {
+std::set<ConvolutionCall> calls_of(const std::vector<std::string>& networks) {
     ConvolutionRecorder recorder;
     StepArena arena(recorder);
     for (const std::string& name : networks) {
@@ -40,7 +40,7 @@ std::set<ConvolutionProblem> problems_of(const std::vector<std::string>& network
         network->evaluate(evaluation, images);
         arena.end();
     }
-    return recorder.problems;
+    return recorder.calls;
 }
 
 struct Precision {
@@ -53,9 +53,9 @@ const std::vector<Precision> precisions{{"tf32", DType::f32, {.tensor_cores = tr
                                         {"bf16", DType::bf16, {.tensor_cores = true}}};
 
 // The first of the proposed plans that can be built within the workspace's limit; else why there is none.
-bool has_plan(const cuda::PlanTarget& target, const ConvolutionProblem& problem, const cuda::EngineRules& rules,
+bool has_plan(const cuda::PlanTarget& target, const ConvolutionCall& call, const cuda::EngineRules& rules,
               std::string& why) {
-    const cuda::ConvolutionGraph graph(target, cuda::supported_form(problem));
+    const cuda::ConvolutionGraph graph(target, cuda::supported_form(call));
     why = "no engine is proposed";
     for (const cuda::EngineChoice& choice : cuda::proposed_engines(graph, rules)) {
         const auto plan = cuda::ConvolutionPlan::make(graph, choice, why);
@@ -68,27 +68,27 @@ bool has_plan(const cuda::PlanTarget& target, const ConvolutionProblem& problem,
 
 TEST_CASE("every convolution of the recipes has a plan for sm_90") {
     const DescribedGpu gpu;
-    const auto problems = problems_of({"resnet8", "resnet20", "resnet8x4", "resnet32x4", "wrn_16_2"});
+    const auto calls = calls_of({"resnet8", "resnet20", "resnet8x4", "resnet32x4", "wrn_16_2"});
     const auto count = [&](Direction direction, bool relu) {
-        return std::count_if(problems.begin(), problems.end(),
-                             [&](const ConvolutionProblem& p) { return p.direction == direction && p.relu == relu; });
+        return std::count_if(calls.begin(), calls.end(),
+                             [&](const ConvolutionCall& p) { return p.direction == direction && p.relu == relu; });
     };
     // Both kinds of forward pass and both gradients were seen.
     REQUIRE(count(Direction::forward, false) >= 15);
     REQUIRE(count(Direction::forward, true) >= 15);
     REQUIRE(count(Direction::backward_data, false) >= 15);
     REQUIRE(count(Direction::backward_filter, false) >= 15);
-    REQUIRE(std::count_if(problems.begin(), problems.end(), [](const ConvolutionProblem& p) { return p.accumulate; }) >= 10);
+    REQUIRE(std::count_if(calls.begin(), calls.end(), [](const ConvolutionCall& p) { return p.accumulate; }) >= 10);
 
     for (const Precision& precision : precisions)
         // A batch and both its views at once; what is left of 50,000, 60,000 and 10,000 images, once and twice.
         for (const std::int64_t n : {64, 128, 16, 32})
-            for (ConvolutionProblem problem : problems) {
-                problem.n = n;
-                problem.dtype = precision.dtype;
+            for (ConvolutionCall call : calls) {
+                call.n = n;
+                call.dtype = precision.dtype;
                 std::string why;
-                const bool found = has_plan(gpu.target, problem, precision.rules, why);
-                CHECK_MESSAGE(found, std::string(precision.name), " ", problem.text(), ": ", why);
+                const bool found = has_plan(gpu.target, call, precision.rules, why);
+                CHECK_MESSAGE(found, std::string(precision.name), " ", call.text(), ": ", why);
             }
 }
 
@@ -96,22 +96,22 @@ TEST_CASE("every convolution that a GPU's tests run has a plan for sm_90") {
     const DescribedGpu gpu;
     for (const Precision& precision : precisions)
         for (const ConvolutionCase& c : convolution_cases) {
-            ConvolutionProblem plain{Direction::forward,   c.x[0], c.x[1], c.x[2], c.x[3], c.w[0], c.w[1], c.w[2], c.convolution.stride,
+            ConvolutionCall plain{Direction::forward,   c.x[0], c.x[1], c.x[2], c.x[3], c.w[0], c.w[1], c.w[2], c.convolution.stride,
                                      c.convolution.padding};
             plain.dtype = precision.dtype;
-            std::vector<ConvolutionProblem> problems(11, plain);
+            std::vector<ConvolutionCall> calls(11, plain);
             for (std::size_t mask = 0; mask < 8; ++mask) {
-                problems[mask].bias = (mask & 1) != 0;
-                problems[mask].residual = (mask & 2) != 0;
-                problems[mask].relu = (mask & 4) != 0;
+                calls[mask].bias = (mask & 1) != 0;
+                calls[mask].residual = (mask & 2) != 0;
+                calls[mask].relu = (mask & 4) != 0;
             }
-            problems[8].direction = problems[9].direction = Direction::backward_data;
-            problems[9].accumulate = true;
-            problems[10].direction = Direction::backward_filter;
-            for (const ConvolutionProblem& problem : problems) {
+            calls[8].direction = calls[9].direction = Direction::backward_data;
+            calls[9].accumulate = true;
+            calls[10].direction = Direction::backward_filter;
+            for (const ConvolutionCall& call : calls) {
                 std::string why;
-                const bool found = has_plan(gpu.target, problem, precision.rules, why);
-                CHECK_MESSAGE(found, std::string(precision.name), " ", problem.text(), ": ", why);
+                const bool found = has_plan(gpu.target, call, precision.rules, why);
+                CHECK_MESSAGE(found, std::string(precision.name), " ", call.text(), ": ", why);
             }
         }
 }

@@ -4,7 +4,7 @@
 #include <set>
 #include <string>
 
-#include "engine/plan_keys.h"
+#include "engine/vendor_calls.h"
 
 namespace mlkd::test {
 
@@ -26,17 +26,17 @@ public:
 
     void convolution_forward(const Tensor& y, const Tensor& x, const Tensor& w, const Convolution& convolution,
                              const Epilogue& epilogue) override {
-        problems.insert(convolution_problem(Direction::forward, y, x, w, convolution, epilogue));
+        calls.insert(convolution_call(Direction::forward, y, x, w, convolution, epilogue));
     }
     void convolution_backward_data(const Tensor& dL_dx, const Tensor& dL_dy, const Tensor& w, const Convolution& convolution,
                                    bool accumulate) override {
-        problems.insert(convolution_problem(Direction::backward_data, dL_dy, dL_dx, w, convolution, {}, accumulate));
+        calls.insert(convolution_call(Direction::backward_data, dL_dy, dL_dx, w, convolution, {}, accumulate));
     }
     void convolution_backward_filter(const Tensor& dL_dw, const Tensor& x, const Tensor& dL_dy, const Convolution& convolution) override {
-        problems.insert(convolution_problem(Direction::backward_filter, dL_dy, x, dL_dw, convolution));
+        calls.insert(convolution_call(Direction::backward_filter, dL_dy, x, dL_dw, convolution));
     }
 
-    std::set<ConvolutionProblem> problems;
+    std::set<ConvolutionCall> calls;
 
 private:
     std::unique_ptr<Backend> cpu_ = make_cpu_backend();

@@ -31,7 +31,7 @@ TEST_CASE("reference convolution on a stream: all three directions and the epilo
         x.fill_random(1), w.fill_random(2), dL_dy.fill_random(3), bias.fill_random(4), residual.fill_random(5);
         const auto run = [&](Direction way, const Tensor& output, const Tensor& input, const Tensor& filter, const Epilogue& epilogue,
                              bool accumulate = false) {
-            cuda::reference_convolution({}, convolution_problem(way, output, input, filter, c.convolution, epilogue, accumulate),
+            cuda::reference_convolution({}, convolution_call(way, output, input, filter, c.convolution, epilogue, accumulate),
                                         {input.data, filter.data, output.data, epilogue.bias.data, epilogue.residual.data});
         };
         run(Direction::forward, y.tensor(), x.tensor(), w.tensor(), {});

@@ -31,9 +31,9 @@ Epoch run_epoch(BatchFeed& feed, std::uint32_t epoch, std::int64_t first_batch =
     Epoch all;
     feed.start_epoch(epoch, first_batch);
     while (const std::int64_t size = feed.next()) {
-        // What make() does not write shows; a LoaderFeed's images came with next().
+        // What enqueue() does not write shows; a LoaderFeed's images came with next().
         if (dynamic_cast<ResidentFeed*>(&feed) != nullptr) std::memset(feed.images().data, 0x7f, feed.images().bytes());
-        feed.make();
+        feed.enqueue();
         all.sizes.push_back(size);
         CHECK(feed.images().dim(0) % size == 0);
         CHECK(feed.target().dim(0) == size);

@@ -8,7 +8,7 @@
 
 #include "data/views/augment_kernels.h"
 #include "data/views/view_kernel.h"
-#include "engine/kernels/thread_team.h"
+#include "tests/support/thread_team.h"
 #include "tests/data/images.h"
 
 using namespace mlkd;

@@ -98,14 +98,14 @@ TEST_SUITE("team") {
     // Seen to fail under the tsan preset: with relaxed counters, with no sync() in arrive(), and with none in wait_for().
     TEST_CASE("arrival: rows of a launch wait for others, under teams of threads") {
         for (const auto& [teams, size] : {std::pair{1, 1}, std::pair{1, 3}, std::pair{2, 4}, std::pair{5, 2}, std::pair{3, 5}})
-            for (int rows : {1, 2, 7}) check(Stream{DeviceKind::cpu, nullptr, teams, size}, rows, 13);
+            for (int rows : {1, 2, 7}) check(test::stream_of(test::Launches{teams, size}), rows, 13);
     }
 
     TEST_CASE("a team of threads falls into parts that reduce on their own") {
         for (int size : {1, 2, 3, 4, 6, 7}) {
             constexpr int rows = 5;
             std::vector<int> sums(static_cast<std::size_t>(rows * size)), members(static_cast<std::size_t>(rows * size));
-            for_each_row(Stream{DeviceKind::cpu, nullptr, 2, size}, rows, SumsOfParts{sums.data(), members.data()});
+            for_each_row(test::stream_of(test::Launches{2, size}), rows, SumsOfParts{sums.data(), members.data()});
             const int part_size = size % 2 == 0 ? size / 2 : 1;
             for (int row = 0; row < rows; ++row)
                 for (int rank = 0; rank < size; ++rank) {

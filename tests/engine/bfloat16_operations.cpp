@@ -9,7 +9,7 @@
 #include "engine/error.h"
 #include "engine/kernels/elementwise.h"
 #include "engine/optimizers/sgd.h"
-#include "engine/plan_keys.h"
+#include "engine/vendor_calls.h"
 #include "tests/engine/buffers.h"
 #include "tests/engine/naive_convolution.h"
 
@@ -109,15 +109,15 @@ TEST_CASE("bfloat16: convolution backward by data and by filter equal their defi
     }
 }
 
-TEST_CASE("bfloat16: a problem names its type, and operands of two types are refused") {
+TEST_CASE("bfloat16: a call names its type, and operands of two types are refused") {
     RoundedBuffer x({1, 4, 4, 2}), w({3, 3, 3, 2}), y({1, 4, 4, 3}), bias({3});
     Buffer single({1, 4, 4, 3}), single_bias({3});
-    const auto problem = convolution_problem(Direction::forward, y.tensor(), x.tensor(), w.tensor(), {});
-    CHECK(problem.text() == "forward x(1, 4, 4, 2) w(3, 3, 3, 2) stride 1 padding 1 bf16");
-    CHECK(convolution_problem(Direction::forward, y.tensor(), x.tensor(), w.tensor(), {}, {bias.tensor(), {}, false}).bias);
-    CHECK_THROWS_WITH_AS(convolution_problem(Direction::forward, single.tensor(), x.tensor(), w.tensor(), {}),
+    const auto call = convolution_call(Direction::forward, y.tensor(), x.tensor(), w.tensor(), {});
+    CHECK(call.text() == "forward x(1, 4, 4, 2) w(3, 3, 3, 2) stride 1 padding 1 bf16");
+    CHECK(convolution_call(Direction::forward, y.tensor(), x.tensor(), w.tensor(), {}, {bias.tensor(), {}, false}).bias);
+    CHECK_THROWS_WITH_AS(convolution_call(Direction::forward, single.tensor(), x.tensor(), w.tensor(), {}),
                          doctest::Contains("bf16 of a tensor of f32"), Error);
-    CHECK_THROWS_WITH_AS(convolution_problem(Direction::forward, y.tensor(), x.tensor(), w.tensor(), {}, {single_bias.tensor(), {}, false}),
+    CHECK_THROWS_WITH_AS(convolution_call(Direction::forward, y.tensor(), x.tensor(), w.tensor(), {}, {single_bias.tensor(), {}, false}),
                          doctest::Contains("bf16 of a tensor of f32"), Error);
 }
 

@@ -16,19 +16,19 @@ using namespace mlkd::test;
 TEST_CASE("a plan file gives the choices back to the machine that made them, and to no other") {
     const TemporaryFolder folder;
     const std::string path = folder / "plans.json";
-    PlanFile written(path, "machine A", is_convolution_method);
+    PlanFile written(path, "machine A", cpu::is_convolution_method);
     CHECK_FALSE(written.find("problem 1").has_value());
     written.remember("problem 1", "winograd");
     written.remember("problem 2", "direct");
-    PlanFile read(path, "machine A", is_convolution_method);
+    PlanFile read(path, "machine A", cpu::is_convolution_method);
     CHECK(read.find("problem 1") == "winograd");
     CHECK(read.find("problem 2") == "direct");
     CHECK_FALSE(read.find("problem 3").has_value());
-    PlanFile elsewhere(path, "machine B", is_convolution_method);
+    PlanFile elsewhere(path, "machine B", cpu::is_convolution_method);
     CHECK_FALSE(elsewhere.find("problem 1").has_value());
     elsewhere.remember("problem 1", "direct_blocked");
-    CHECK(PlanFile(path, "machine B", is_convolution_method).find("problem 1") == "direct_blocked");
-    CHECK_FALSE(PlanFile(path, "machine A", is_convolution_method).find("problem 1").has_value());
+    CHECK(PlanFile(path, "machine B", cpu::is_convolution_method).find("problem 1") == "direct_blocked");
+    CHECK_FALSE(PlanFile(path, "machine A", cpu::is_convolution_method).find("problem 1").has_value());
 }
 
 TEST_CASE("a damaged or foreign plan file is one clear error") {
@@ -40,15 +40,15 @@ TEST_CASE("a damaged or foreign plan file is one clear error") {
                                    "{\"format\": \"mlkd convolution plans 1\", \"machine\": \"A\", \"choices\": 3}"}) {
         write_bytes(path, text);
         CAPTURE(text);
-        CHECK_THROWS_WITH_AS(PlanFile(path, "A", is_convolution_method), doctest::Contains("plans.json: not a plan file of this program"), Error);
+        CHECK_THROWS_WITH_AS(PlanFile(path, "A", cpu::is_convolution_method), doctest::Contains("plans.json: not a plan file of this program"), Error);
         CHECK(read_bytes(path) == text);
     }
-    CHECK_THROWS_WITH_AS(PlanFile(folder.path(), "A", is_convolution_method), doctest::Contains("is a directory"), Error);
+    CHECK_THROWS_WITH_AS(PlanFile(folder.path(), "A", cpu::is_convolution_method), doctest::Contains("is a directory"), Error);
 }
 
 TEST_CASE("a plan file that cannot be written is an error, as the run could not be repeated") {
     const TemporaryFolder folder;
-    PlanFile plans(folder / "missing/plans.json", "A", is_convolution_method);
+    PlanFile plans(folder / "missing/plans.json", "A", cpu::is_convolution_method);
     CHECK_THROWS_AS(plans.remember("x", "direct"), Error);
 }
 
@@ -84,10 +84,10 @@ TEST_CASE("a remembered choice is obeyed") {
 
     options.convolution = "auto";
     options.plan_file = folder / "plans.json";
-    for (const ConvolutionMethod method : {ConvolutionMethod::direct, ConvolutionMethod::winograd}) {
-        PlanFile(options.plan_file, make_cpu_backend()->description(), is_convolution_method)
+    for (const cpu::ConvolutionMethod method : {cpu::ConvolutionMethod::direct, cpu::ConvolutionMethod::winograd}) {
+        PlanFile(options.plan_file, make_cpu_backend()->description(), cpu::is_convolution_method)
             .remember("forward x(4, 16, 16, 32) w(32, 3, 3, 32) stride 1 padding 1", name_of(method));
         run(obeyed, options);
-        CHECK(obeyed.values() == (method == ConvolutionMethod::direct ? direct : winograd).values());
+        CHECK(obeyed.values() == (method == cpu::ConvolutionMethod::direct ? direct : winograd).values());
     }
 }

@@ -17,7 +17,7 @@
 #include "engine/error.h"
 #include "engine/kernels/elementwise.h"
 #include "engine/kernels/launch.h"
-#include "engine/kernels/thread_team.h"
+#include "tests/support/thread_team.h"
 #include "tests/engine/buffers.h"
 #include "tests/engine/row_kernels.h"
 

@@ -29,20 +29,20 @@ std::vector<float> both_views(const SafetensorsFile& file, const std::string& ne
 
 Report run_loss_case(Backend& backend, const SafetensorsFile& file) {
     const DistillationConfig config = distillation_settings(file);
-    const int view_count = views(config.method);
+    const int views = view_count(config.method);
     const auto& shape = file.tensor("student_weak").shape;
     const std::int64_t batch = shape[0], classes = shape[1];
 
     PersistentArena memory(backend);
     StepArena arena(backend);
-    const Shape logits_shape{view_count * batch, classes};
-    const Tensor student = to_device(backend, memory, both_views(file, "student", view_count), logits_shape);
+    const Shape logits_shape{views * batch, classes};
+    const Tensor student = to_device(backend, memory, both_views(file, "student", views), logits_shape);
     const Tensor teacher =
-        config.method == Method::none ? Tensor{} : to_device(backend, memory, both_views(file, "teacher", view_count), logits_shape);
+        config.method == Method::none ? Tensor{} : to_device(backend, memory, both_views(file, "teacher", views), logits_shape);
     const auto target_span = file.tensor("target").as<std::int64_t>();
     const Tensor target = to_device(backend, memory, std::vector<std::int32_t>(target_span.begin(), target_span.end()), {batch});
     const Tensor losses = memory.allocate("losses", DType::f32, {5});
-    const Tensor gradient = to_device(backend, memory, std::vector<float>(static_cast<std::size_t>(view_count * batch * classes), NAN), logits_shape);
+    const Tensor gradient = to_device(backend, memory, std::vector<float>(static_cast<std::size_t>(views * batch * classes), NAN), logits_shape);
 
     DistillationLoss loss(backend, config);
     arena.begin("loss");
@@ -55,7 +55,7 @@ Report run_loss_case(Backend& backend, const SafetensorsFile& file) {
     for (std::size_t part = 0; part < 5; ++part)
         if (file.tensors.contains(parts[part]))
             report.compare(parts[part], {values[part]}, expected_values(file, parts[part]), loss_tolerance);
-    for (int view = 0; view < view_count; ++view) {
+    for (int view = 0; view < views; ++view) {
         const std::string name = view == 0 ? "grad.student_weak" : "grad.student_strong";
         report.compare(name, to_host(backend, gradient.slice(view * batch, batch)), expected_values(file, name), loss_tolerance);
     }

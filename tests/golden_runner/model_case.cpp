@@ -92,7 +92,7 @@ Report run_trajectory_case(Backend& backend, const SafetensorsFile& file, DType 
     const std::int64_t batch = std::stoll(file.meta("batch"));
     const int steps = std::stoi(file.meta("steps"));
     const DistillationConfig config = distillation_settings(file);
-    const int view_count = views(config.method);
+    const int views = view_count(config.method);
 
     const auto student = make_network(backend, file.meta("student"), classes, Role::trained, precision);
     student->parameters().set_state(filled_state(student->parameters().state(), name + "/student"), "fill rule");
@@ -111,14 +111,14 @@ Report run_trajectory_case(Backend& backend, const SafetensorsFile& file, DType 
     for (int k = 0; k < steps; ++k) {
         PersistentArena memory(backend);
         std::vector<float> images = filled_images(name + "/weak/" + std::to_string(k), batch);
-        if (view_count == 2) {
+        if (views == 2) {
             const std::vector<float> strong = filled_images(name + "/strong/" + std::to_string(k), batch);
             images.insert(images.end(), strong.begin(), strong.end());
         }
         std::vector<std::int32_t> targets;
         for (double u : uniform(name + "/target/" + std::to_string(k), static_cast<std::size_t>(batch)))
             targets.push_back(static_cast<std::int32_t>(std::floor(u * classes)));
-        step.run(to_device_as(precision, backend, memory, images, {view_count * batch, 32, 32, 3}),
+        step.run(to_device_as(precision, backend, memory, images, {views * batch, 32, 32, 3}),
                  to_device(backend, memory, targets, {batch}));
         for (double value : to_host(backend, step.losses())) losses.push_back(value);
     }

@@ -58,7 +58,7 @@ template <class S> struct Run {
         std::fill_n(workspace.partials.as<T>(), workspace.partials.elements(), std::numeric_limits<T>::quiet_NaN());
         std::fill_n(workspace.group_sums.as<double>(), workspace.group_sums.elements(), std::numeric_limits<double>::quiet_NaN());
         // A team that need not read y does not.
-        const Tensor sign_of_y = stream.teams > 0 && !s.residual ? stored.output(shape) : y;
+        const Tensor sign_of_y = has_teams(stream) && !s.residual ? stored.output(shape) : y;
         batch_norm_backward_sums(stream, dL_dgamma, dL_dbeta, mean_dz, mean_dz_xhat, workspace, dz, sign_of_y, x, mean, inverse_deviation,
                                  gamma, beta, s.residual, s.relu, s.views);
         batch_norm_backward_apply(stream, dL_dx, dz, x, mean, inverse_deviation, gamma, mean_dz, mean_dz_xhat, s.views);
@@ -157,9 +157,8 @@ TEST_SUITE("team") {
                 if (s.batch * s.height * s.width * s.channels > 100000) continue;
                 CAPTURE(s.channels);
                 CAPTURE(team_size);
-                Stream teams;
-                teams.teams = 3;
-                teams.team_size = team_size;
+                const test::Launches launches{3, team_size};
+                const Stream teams = test::stream_of(launches);
                 const Run<S> alone({}, s), together(teams, s), again(teams, s);
                 const auto near = [](const Tensor& one, const Tensor& other) {
                     return naive::relative_error(values(one), values(other)) < within<S>(2e-6, 1e-13, one.dtype == DType::bf16 ? 3e-3 : 2e-6);

@@ -38,9 +38,9 @@ bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
 
 class PlainBackend final : public Backend {
 public:
-    PlainBackend(int teams, int team_size) : stream_{DeviceKind::cpu, nullptr, teams, team_size} {}
+    PlainBackend(int teams, int team_size) : launches_{teams, team_size} {}
 
-    Stream stream() const override { return stream_; }
+    Stream stream() const override { return stream_of(launches_); }
     std::string description() const override { return "plain loops"; }
     int threads() const override { return 1; }
     void* allocate(std::size_t bytes) override {
@@ -78,7 +78,7 @@ public:
     }
 
 private:
-    Stream stream_;
+    Launches launches_;
 };
 
 }  // namespace

@@ -18,7 +18,7 @@ struct Problem {
     std::vector<float> student, teacher;  // (V·B, C); teacher empty for Method::none
     std::vector<std::int32_t> target;     // (B)
 
-    std::int64_t rows() const { return views(config.method) * samples; }
+    std::int64_t rows() const { return view_count(config.method) * samples; }
 };
 
 struct Outcome {

@@ -140,10 +140,10 @@ TEST_CASE("losses: configurations and shapes that are refused") {
             .forward_backward(arena, view_of(losses.data(), {loss_part_count}), view_of(gradient.data(), {3, 4}),
                               view_of(odd.student.data(), {3, 4}), view_of(odd.teacher.data(), {3, 4}), view_of(odd.target.data(), {1})),
         Error);
-    CHECK(views(Method::none) == 1);
-    CHECK(views(Method::kd) == 1);
-    CHECK(views(Method::mlkd) == 2);
-    CHECK(views(Method::mlkd_official) == 2);
+    CHECK(view_count(Method::none) == 1);
+    CHECK(view_count(Method::kd) == 1);
+    CHECK(view_count(Method::mlkd) == 2);
+    CHECK(view_count(Method::mlkd_official) == 2);
 }
 
 TEST_SUITE("team") {

@@ -110,7 +110,7 @@ int check_case(const SimulatedCudnn& gpu, const ConvolutionCase& c, Cores cores,
     const NaiveConvolution naive(c.x, c.w, c.convolution);
     int checked = 0;
     for (int part = 0; part < 11; ++part) {
-        ConvolutionProblem problem{.direction = part < 8    ? Direction::forward
+        ConvolutionCall problem{.direction = part < 8    ? Direction::forward
                                                 : part < 10 ? Direction::backward_data
                                                             : Direction::backward_filter,
                                    .n = c.x[0],

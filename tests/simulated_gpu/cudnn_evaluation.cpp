@@ -98,7 +98,7 @@ void Evaluator::scatter(const GraphTensor& tensor, const Values& values, void* a
 
 Evaluator::Values Evaluator::convolved(const ConvolutionOperation& operation, const std::map<std::int64_t, Values>& values,
                                        Factors factors) {
-    const ConvolutionProblem& p = operation.problem;
+    const ConvolutionCall& p = operation.problem;
     const std::int64_t id = operation.result();
     const std::map<std::int64_t, Extents> extents{
         {operation.x, {p.n, p.c, p.h, p.w}}, {operation.w, {p.k, p.c, p.r, p.s}}, {operation.y, {p.n, p.k, p.p(), p.q()}}};

@@ -30,8 +30,8 @@ private:
     static Values combined(const PointwiseOperation& operation, const std::map<std::int64_t, Values>& values);
 
     std::mutex mutex_;  // one evaluation at a time
-    OneDnn onednn_;
-    Convolutions convolutions_{onednn_, ConvolutionPolicy::direct, PlanFile("", "", is_convolution_method)};
+    cpu::OneDnn onednn_;
+    cpu::Convolutions convolutions_{onednn_, cpu::ConvolutionPolicy::direct, PlanFile("", "", cpu::is_convolution_method)};
 };
 
 }  // namespace mlkd::simulated

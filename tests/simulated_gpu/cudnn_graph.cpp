@@ -181,7 +181,7 @@ private:
                                          .alpha = reader.one(names.alpha, 1.0f),
                                          .beta = reader.one(names.beta, 0.0f)};
         reader.finish();
-        const ConvolutionProblem& p = convolution.problem;
+        const ConvolutionCall& p = convolution.problem;
         if (w.extents[1] != p.c || y.extents != Extents{p.n, p.k, p.p(), p.q()}) refuse("convolution of extents that do not fit together");
         if (convolution.beta != 0 && graph_.tensors.at(convolution.result()).is_virtual) refuse("a virtual tensor that is added to");
         graph_.operations.emplace_back(convolution);

@@ -9,7 +9,7 @@
 #include <variant>
 #include <vector>
 
-#include "engine/plan_keys.h"
+#include "engine/vendor_calls.h"
 #include "tests/simulated_gpu/cudnn_descriptor.h"
 
 namespace mlkd::simulated {
@@ -29,7 +29,7 @@ struct GraphTensor {
 
 // result = alpha · the convolution or one of its gradients + beta · result. A gradient takes its tensor's place among x, w, y.
 struct ConvolutionOperation {
-    ConvolutionProblem problem;  // in float32, without epilogue
+    ConvolutionCall problem;  // in float32, without epilogue
     std::int64_t x, w, y;        // ids
     float alpha, beta;
 

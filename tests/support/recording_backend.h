@@ -19,15 +19,9 @@ namespace mlkd::test {
 class RecordingBackend : public Backend {
 public:
     // teams, team_size: own kernels run in the forms that a GPU gets, on so many teams of so many threads; 0: in a CPU's.
-    explicit RecordingBackend(int teams = 0, int team_size = 0) : teams_(teams), team_size_(team_size) {}
+    explicit RecordingBackend(int teams = 0, int team_size = 0) : launches_{teams, team_size} {}
 
-    Stream stream() const override {
-        Stream stream = cpu_->stream();
-        stream.teams = teams_;
-        stream.team_size = team_size_;
-        stream.noted = noted_;
-        return stream;
-    }
+    Stream stream() const override { return stream_of(launches_); }
     std::string description() const override { return cpu_->description(); }
     int threads() const override { return cpu_->threads(); }
 
@@ -53,15 +47,15 @@ public:
         cpu_->synchronize();
     }
     std::unique_ptr<Recording> record(const std::function<void()>& work) override {
-        auto recording = std::make_unique<Noted>();
-        noted_ = &recording->work;
+        auto recording = std::make_unique<Calls>();
+        launches_.recorded = &recording->work;
         try {
             work();
         } catch (...) {
-            noted_ = nullptr;
+            launches_.recorded = nullptr;
             throw;
         }
-        noted_ = nullptr;
+        launches_.recorded = nullptr;
         return recording;
     }
 
@@ -89,7 +83,7 @@ public:
     std::vector<std::string> take() { return std::exchange(calls_, {}); }
 
 private:
-    struct Noted final : Recording {
+    struct Calls final : Recording {
         std::vector<std::function<void()>> work;
         void replay() override {
             for (const auto& piece : work) piece();
@@ -105,20 +99,19 @@ private:
     }
     // A call that a capture forbids.
     void forbid(const std::string& call) {
-        if (noted_ != nullptr) throw Error("in a recording: " + call);
+        if (launches_.recorded != nullptr) throw Error("in a recording: " + call);
         calls_.push_back(call);
     }
     void enqueue(std::function<void()> work) {
-        if (noted_ != nullptr)
-            noted_->push_back(std::move(work));
+        if (launches_.recorded != nullptr)
+            launches_.recorded->push_back(std::move(work));
         else
             work();
     }
 
-    int teams_, team_size_;
+    Launches launches_;
     std::unique_ptr<Backend> cpu_ = make_cpu_backend({.threads = 0, .convolution = "direct", .plan_file = ""});
     std::vector<std::string> calls_;
-    std::vector<std::function<void()>>* noted_ = nullptr;
 };
 
 }  // namespace mlkd::test

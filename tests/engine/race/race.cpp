@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "engine/kernels/device_code.h"
-#include "engine/kernels/thread_team.h"
+#include "tests/support/thread_team.h"
 
 namespace {
 

@@ -1,4 +1,4 @@
-#include "engine/cuda/cuda_backend.h"
+#include "engine/cuda/backend.h"
 
 #include <fmt/format.h>
 
@@ -65,30 +65,30 @@ std::unique_ptr<Recording> CudaBackend::record(const std::function<void()>& work
     return std::make_unique<Graph>(stream_.get(), work);
 }
 
-void CudaBackend::run(const ConvolutionProblem& problem, const ConvolutionOperands& operands) {
-    if (problem.dtype == DType::f64) return reference_convolution(stream(), problem, operands);
-    convolutions_.run(problem, operands);
+void CudaBackend::run(const ConvolutionCall& call, const ConvolutionOperands& operands) {
+    if (call.dtype == DType::f64) return reference_convolution(stream(), call, operands);
+    convolutions_.run(call, operands);
 }
 
 void CudaBackend::convolution_forward(const Tensor& y, const Tensor& x, const Tensor& w, const Convolution& convolution,
                                       const Epilogue& epilogue) {
-    run(convolution_problem(Direction::forward, y, x, w, convolution, epilogue),
+    run(convolution_call(Direction::forward, y, x, w, convolution, epilogue),
         {.x = x.data, .w = w.data, .y = y.data, .bias = epilogue.bias.data, .residual = epilogue.residual.data});
 }
 
 void CudaBackend::convolution_backward_data(const Tensor& dL_dx, const Tensor& dL_dy, const Tensor& w, const Convolution& convolution,
                                             bool accumulate) {
-    run(convolution_problem(Direction::backward_data, dL_dy, dL_dx, w, convolution, {}, accumulate),
+    run(convolution_call(Direction::backward_data, dL_dy, dL_dx, w, convolution, {}, accumulate),
         {.x = dL_dx.data, .w = w.data, .y = dL_dy.data});
 }
 
 void CudaBackend::convolution_backward_filter(const Tensor& dL_dw, const Tensor& x, const Tensor& dL_dy, const Convolution& convolution) {
-    run(convolution_problem(Direction::backward_filter, dL_dy, x, dL_dw, convolution), {.x = x.data, .w = dL_dw.data, .y = dL_dy.data});
+    run(convolution_call(Direction::backward_filter, dL_dy, x, dL_dw, convolution), {.x = x.data, .w = dL_dw.data, .y = dL_dy.data});
 }
 
 void CudaBackend::matmul(const Tensor& c, const Tensor& a, Transpose transpose_a, const Tensor& b, Transpose transpose_b, float alpha,
                          float beta) {
-    matmuls_.run(matmul_problem(c, a, transpose_a, b, transpose_b, alpha, beta), c, a, b);
+    matmuls_.run(matmul_call(c, a, transpose_a, b, transpose_b, alpha, beta), c, a, b);
 }
 
 }  // namespace cuda

@@ -12,7 +12,7 @@ namespace mlkd {
 enum class Direction { forward, backward_data, backward_filter };
 
 // x (N, H, W, C), w (K, R, S, C), y (N, P, Q, K).
-struct ConvolutionProblem {
+struct ConvolutionCall {
     Direction direction;
     std::int64_t n, h, w, c;
     std::int64_t k, r, s;
@@ -21,7 +21,7 @@ struct ConvolutionProblem {
     DType dtype = DType::f32;  // of every tensor
     bool accumulate = false;   // backward_data: adds to the result
 
-    auto operator<=>(const ConvolutionProblem&) const = default;
+    auto operator<=>(const ConvolutionCall&) const = default;
     std::int64_t p() const { return (h + 2 * padding - r) / stride + 1; }
     std::int64_t q() const { return (w + 2 * padding - s) / stride + 1; }
     std::string text() const;  // "forward x(64, 32, 32, 3) w(32, 3, 3, 3) stride 1 padding 1 bias relu bf16"; f32 goes unsaid
@@ -38,21 +38,21 @@ struct ConvolutionOperands {
 
 // Throw Error when the tensors do not fit together, are of several types, or hold nothing. In a backward pass the tensors are those that the
 // gradients belong to.
-ConvolutionProblem convolution_problem(Direction direction, const Tensor& y, const Tensor& x, const Tensor& w,
+ConvolutionCall convolution_call(Direction direction, const Tensor& y, const Tensor& x, const Tensor& w,
                                        const Convolution& convolution, const Epilogue& epilogue = {}, bool accumulate = false);
 
 // c = alpha · op(a) · op(b) + beta · c, row-major; op(a) (M, K), op(b) (K, N), c (M, N), each `batch` times.
-struct MatmulProblem {
+struct MatmulCall {
     std::int64_t batch, m, n, k;
     bool transpose_a, transpose_b;
     float alpha, beta;
 
-    auto operator<=>(const MatmulProblem&) const = default;
+    auto operator<=>(const MatmulCall&) const = default;
     std::string text() const;  // "1 x (64, 256) (256, 100) alpha 1 beta 0"
 };
 
 // Throws Error when the shapes do not fit together, or a product is empty.
-MatmulProblem matmul_problem(const Tensor& c, const Tensor& a, Transpose transpose_a, const Tensor& b, Transpose transpose_b, float alpha,
+MatmulCall matmul_call(const Tensor& c, const Tensor& a, Transpose transpose_a, const Tensor& b, Transpose transpose_b, float alpha,
                              float beta);
 
 }  // namespace mlkd

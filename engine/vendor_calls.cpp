@@ -1,4 +1,4 @@
-#include "engine/plan_keys.h"
+#include "engine/vendor_calls.h"
 
 #include <fmt/format.h>
 
@@ -9,14 +9,14 @@
 
 namespace mlkd {
 
-ConvolutionProblem convolution_problem(Direction direction, const Tensor& y, const Tensor& x, const Tensor& w,
+ConvolutionCall convolution_call(Direction direction, const Tensor& y, const Tensor& x, const Tensor& w,
                                        const Convolution& convolution, const Epilogue& epilogue, bool accumulate) {
     const Shape expected = convolution_output_shape(x.shape, w.shape, convolution);
     MLKD_CHECK(y.shape == expected, "convolution: result " + y.shape.text() + " should be " + expected.text());
     MLKD_CHECK(x.elements() > 0 && w.elements() > 0,
                "convolution: nothing to do for input " + x.shape.text() + " and filter " + w.shape.text());
     MLKD_CHECK(is_stored(x.dtype), std::string("convolution: cannot compute in ") + name_of(x.dtype));
-    const ConvolutionProblem problem{.direction = direction,
+    const ConvolutionCall call{.direction = direction,
                                      .n = x.dim(0),
                                      .h = x.dim(1),
                                      .w = x.dim(2),
@@ -32,19 +32,19 @@ ConvolutionProblem convolution_problem(Direction direction, const Tensor& y, con
                                      .dtype = x.dtype,
                                      .accumulate = accumulate};
     MLKD_CHECK(!accumulate || direction == Direction::backward_data, "convolution: only a gradient of its input adds up");
-    y.require(problem.dtype);
-    w.require(problem.dtype);
-    if (problem.bias) epilogue.bias.require(problem.dtype);
-    if (problem.residual) epilogue.residual.require(problem.dtype);
-    MLKD_CHECK(!problem.bias || epilogue.bias.shape == Shape{problem.k},
-               "convolution: bias " + epilogue.bias.shape.text() + " should be " + Shape{problem.k}.text());
-    MLKD_CHECK(!problem.residual || epilogue.residual.shape == y.shape,
+    y.require(call.dtype);
+    w.require(call.dtype);
+    if (call.bias) epilogue.bias.require(call.dtype);
+    if (call.residual) epilogue.residual.require(call.dtype);
+    MLKD_CHECK(!call.bias || epilogue.bias.shape == Shape{call.k},
+               "convolution: bias " + epilogue.bias.shape.text() + " should be " + Shape{call.k}.text());
+    MLKD_CHECK(!call.residual || epilogue.residual.shape == y.shape,
                "convolution: residual " + epilogue.residual.shape.text() + " should be " + y.shape.text());
-    MLKD_CHECK(!problem.residual || epilogue.residual.data != y.data, "convolution: the residual must not be the result");
-    return problem;
+    MLKD_CHECK(!call.residual || epilogue.residual.data != y.data, "convolution: the residual must not be the result");
+    return call;
 }
 
-MatmulProblem matmul_problem(const Tensor& c, const Tensor& a, Transpose transpose_a, const Tensor& b, Transpose transpose_b, float alpha,
+MatmulCall matmul_call(const Tensor& c, const Tensor& a, Transpose transpose_a, const Tensor& b, Transpose transpose_b, float alpha,
                              float beta) {
     const int rank = c.shape.rank();
     const bool ta = transpose_a == Transpose::yes, tb = transpose_b == Transpose::yes;
@@ -62,14 +62,14 @@ MatmulProblem matmul_problem(const Tensor& c, const Tensor& a, Transpose transpo
     return {.batch = batch, .m = m, .n = n, .k = k, .transpose_a = ta, .transpose_b = tb, .alpha = alpha, .beta = beta};
 }
 
-std::string ConvolutionProblem::text() const {
+std::string ConvolutionCall::text() const {
     constexpr std::array directions{"forward", "backward_data", "backward_filter"};
     return fmt::format("{} x({}, {}, {}, {}) w({}, {}, {}, {}) stride {} padding {}{}{}{}{}{}", directions[static_cast<std::size_t>(direction)],
                        n, h, w, c, k, r, s, c, stride, padding, bias ? " bias" : "", residual ? " residual" : "", relu ? " relu" : "",
                        dtype == DType::f32 ? "" : fmt::format(" {}", name_of(dtype)), accumulate ? " accumulate" : "");
 }
 
-std::string MatmulProblem::text() const {
+std::string MatmulCall::text() const {
     return fmt::format("{} x ({}, {}){} ({}, {}){} alpha {} beta {}", batch, m, k, transpose_a ? "^T" : "", k, n, transpose_b ? "^T" : "",
                        alpha, beta);
 }

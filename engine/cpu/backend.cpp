@@ -1,4 +1,4 @@
-#include "engine/cpu/cpu_backend.h"
+#include "engine/cpu/backend.h"
 
 #include <fmt/format.h>
 #include <omp.h>
@@ -12,6 +12,7 @@
 #include "engine/error.h"
 
 namespace mlkd {
+namespace cpu {
 namespace {
 
 // "AMD EPYC", as the kernel names it.
@@ -23,10 +24,14 @@ std::string processor_name() {
     return "unknown processor";
 }
 
-// Applies the wish for a number of threads, then says what this machine is: times and bits depend on all of it.
-std::string describe(int threads) {
+// 0: as many as OpenMP takes by itself (OMP_NUM_THREADS, else all cores).
+void set_threads(int threads) {
     if (threads < 0) throw UsageError(fmt::format("threads: {} is impossible; 0 means all cores", threads));
     if (threads > 0) omp_set_num_threads(threads);
+}
+
+// What this machine is: times and bits depend on all of it.
+std::string machine() {
     const int used = omp_get_max_threads();
     return fmt::format("{}, {} thread{}, oneDNN {} ({})", processor_name(), used, used == 1 ? "" : "s", onednn_version(),
                        instruction_set());
@@ -42,7 +47,7 @@ ConvolutionPolicy policy_named(const std::string& name) {
 }  // namespace
 
 CpuBackend::CpuBackend(const CpuOptions& options)
-    : description_(describe(options.threads)),
+    : description_((set_threads(options.threads), machine())),
       convolutions_(onednn_, policy_named(options.convolution), PlanFile(options.plan_file, description_, is_convolution_method)),
       matmuls_(onednn_) {}
 
@@ -70,39 +75,41 @@ void CpuBackend::fill_zero(void* memory, std::size_t bytes) {
 
 void CpuBackend::convolution_forward(const Tensor& y, const Tensor& x, const Tensor& w, const Convolution& convolution,
                                      const Epilogue& epilogue) {
-    const ConvolutionProblem problem = convolution_problem(Direction::forward, y, x, w, convolution, epilogue);
+    const ConvolutionCall call = convolution_call(Direction::forward, y, x, w, convolution, epilogue);
     if (x.dtype == DType::f64)
-        return reference::convolution_forward(y.as<double>(), x.as<double>(), w.as<double>(), problem,
+        return reference::convolution_forward(y.as<double>(), x.as<double>(), w.as<double>(), call,
                                               static_cast<const double*>(epilogue.bias.data),
                                               static_cast<const double*>(epilogue.residual.data));
-    convolutions_.run(problem,
+    convolutions_.run(call,
                       {.x = x.data, .w = w.data, .y = y.data, .bias = epilogue.bias.data, .residual = epilogue.residual.data});
 }
 
 void CpuBackend::convolution_backward_data(const Tensor& dL_dx, const Tensor& dL_dy, const Tensor& w, const Convolution& convolution,
                                            bool accumulate) {
-    const ConvolutionProblem problem = convolution_problem(Direction::backward_data, dL_dy, dL_dx, w, convolution, {}, accumulate);
+    const ConvolutionCall call = convolution_call(Direction::backward_data, dL_dy, dL_dx, w, convolution, {}, accumulate);
     if (dL_dy.dtype == DType::f64)
-        return reference::convolution_backward_data(dL_dx.as<double>(), dL_dy.as<double>(), w.as<double>(), problem);
-    convolutions_.run(problem, {.x = dL_dx.data, .w = w.data, .y = dL_dy.data});
+        return reference::convolution_backward_data(dL_dx.as<double>(), dL_dy.as<double>(), w.as<double>(), call);
+    convolutions_.run(call, {.x = dL_dx.data, .w = w.data, .y = dL_dy.data});
 }
 
 void CpuBackend::convolution_backward_filter(const Tensor& dL_dw, const Tensor& x, const Tensor& dL_dy, const Convolution& convolution) {
-    const ConvolutionProblem problem = convolution_problem(Direction::backward_filter, dL_dy, x, dL_dw, convolution);
+    const ConvolutionCall call = convolution_call(Direction::backward_filter, dL_dy, x, dL_dw, convolution);
     if (dL_dy.dtype == DType::f64)
-        return reference::convolution_backward_filter(dL_dw.as<double>(), x.as<double>(), dL_dy.as<double>(), problem);
-    convolutions_.run(problem, {.x = x.data, .w = dL_dw.data, .y = dL_dy.data});
+        return reference::convolution_backward_filter(dL_dw.as<double>(), x.as<double>(), dL_dy.as<double>(), call);
+    convolutions_.run(call, {.x = x.data, .w = dL_dw.data, .y = dL_dy.data});
 }
 
 void CpuBackend::matmul(const Tensor& c, const Tensor& a, Transpose transpose_a, const Tensor& b, Transpose transpose_b, float alpha,
                         float beta) {
-    const MatmulProblem p = matmul_problem(c, a, transpose_a, b, transpose_b, alpha, beta);
+    const MatmulCall p = matmul_call(c, a, transpose_a, b, transpose_b, alpha, beta);
     if (c.dtype == DType::f64)
         return reference::matmul(c.as<double>(), a.as<double>(), b.as<double>(), p.batch, p.m, p.n, p.k, p.transpose_a, p.transpose_b,
                                  alpha, beta);
     matmuls_.run(p, c.as<float>(), a.as<float>(), b.as<float>());
 }
 
-std::unique_ptr<Backend> make_cpu_backend(const CpuOptions& options) { return std::make_unique<CpuBackend>(options); }
+}  // namespace cpu
+
+std::unique_ptr<Backend> make_cpu_backend(const CpuOptions& options) { return std::make_unique<cpu::CpuBackend>(options); }
 
 }  // namespace mlkd

@@ -1,33 +1,29 @@
 #pragma once
-// The Backend of an NVIDIA GPU: cuDNN's graph API, cuBLAS, one stream of its own. One host thread at a time may use it.
-// float64, the reference precision, is computed without tensor cores, and convolutions in it by plain loops.
+// The Backend of a CPU: oneDNN (tested with 2.6.3) and host memory. One thread at a time may use it: the one that made
+// it, as that thread's OpenMP setting is the number of threads asked for.
 #include <string>
 
 #include "engine/backend.h"
-#include "engine/cuda/convolution.h"
-#include "engine/cuda/device_memory.h"
-#include "engine/cuda/matmul.h"
-#include "engine/cuda/vendor.h"
+#include "engine/cpu/convolution.h"
+#include "engine/cpu/matmul.h"
+#include "engine/cpu/onednn.h"
 
-namespace mlkd::cuda {
+namespace mlkd::cpu {
 
-class CudaBackend final : public Backend {
+class CpuBackend final : public Backend {
 public:
-    // `gpu` are the properties of the current device, which is options.ordinal.
-    CudaBackend(const CudaOptions& options, const cudaDeviceProp& gpu);
-    ~CudaBackend() override;
+    explicit CpuBackend(const CpuOptions& options);
 
-    Stream stream() const override { return Stream{DeviceKind::cuda, stream_.get()}; }
+    Stream stream() const override { return Stream{DeviceKind::cpu, nullptr}; }
     std::string description() const override { return description_; }
-    int threads() const override { return 0; }
+    int threads() const override;
 
     void* allocate(std::size_t bytes) override;
     void free(void* memory) noexcept override;
     void copy_to_host(void* host, const void* device, std::size_t bytes) override;
     void copy_from_host(void* device, const void* host, std::size_t bytes) override;
     void fill_zero(void* memory, std::size_t bytes) override;
-    void synchronize() override;
-    std::unique_ptr<Recording> record(const std::function<void()>& work) override;
+    void synchronize() override {}
 
     void convolution_forward(const Tensor& y, const Tensor& x, const Tensor& w, const Convolution& convolution,
                              const Epilogue& epilogue) override;
@@ -38,15 +34,10 @@ public:
                 float beta) override;
 
 private:
-    void run(const ConvolutionProblem& problem, const ConvolutionOperands& operands);
-
-    Cudnn cudnn_;
-    Cublas cublas_;
     std::string description_;
-    StreamHandle stream_;
-    std::unique_ptr<cudnnContext, decltype(Cudnn::destroy)> handle_;
+    OneDnn onednn_;
     Convolutions convolutions_;
     Matmuls matmuls_;
 };
 
-}  // namespace mlkd::cuda
+}  // namespace mlkd::cpu
