@@ -10,7 +10,7 @@
 
 namespace mlkd {
 
-enum class Role { trained, frozen };  // frozen: no gradients, no momenta
+enum class Role { trained, frozen };  // frozen: no gradients
 
 class Network {
 public:

@@ -99,7 +99,6 @@ void ParameterStore::allocate(Backend& backend, PersistentArena& arena, bool wit
     statistics_ = arena.allocate("running statistics", master, {statistics});
     if (with_training) {
         gradients_ = arena.allocate("gradients", master, {total});
-        momenta_ = arena.allocate("momenta", master, {total});
         arrivals_ = arena.allocate("arrivals", DType::i32, {batch_norm_arrivals});
     }
     if (precision == DType::bf16) {

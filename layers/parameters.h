@@ -1,8 +1,8 @@
 #pragma once
 // The trainable parameters and the running statistics of a network, under PyTorch's dotted names.
-// All values lie in one block, all gradients in a second, all momenta in a third and all running statistics in a
-// fourth: zeroing is one memset, an optimizer step one kernel. A network in bfloat16 keeps these blocks in float32, and
-// computes with copies of its filters, which lie first in the blocks.
+// All values lie in one block, all gradients in a second and all running statistics in a third: zeroing is one memset, an
+// optimizer step one kernel. A network in bfloat16 keeps these blocks in float32, and computes with copies of its filters,
+// which lie first in the blocks.
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -11,7 +11,7 @@
 
 #include "engine/arena.h"
 #include "engine/files/safetensors.h"
-#include "engine/optimizers/sgd.h"
+#include "engine/optimizers/optimizer.h"
 #include "engine/tape.h"
 
 namespace mlkd {
@@ -27,7 +27,7 @@ struct Parameter {
     std::int64_t fan;   // fan-out or fan-in, as `initial` needs it
     Variable variable;  // value and gradient as the network computes with them; memory after ParameterStore::allocate()
     Gradient gradient;
-    Tensor master;      // the value that SGD moves and files keep: variable.value, or the float32 that a bf16 filter is rounded from
+    Tensor master;      // the value that the optimizer moves and files keep: variable.value, or the float32 that a bf16 filter is rounded from
 };
 
 // Running statistics: saved with the network, not trained.
@@ -45,7 +45,7 @@ public:
     Parameter& add_parameter(const std::string& name, const Shape& shape, Initial initial, std::int64_t fan = 0);
     Buffer& add_buffer(const std::string& name, const Shape& shape, Initial initial, int updates_per_pass = 1);
 
-    // Gives every entry its memory; with_training: gradients and momenta too (a teacher needs none). Call once, after
+    // Gives every entry its memory; with_training: gradients too (a teacher needs none). Call once, after
     // the last add. precision: f32 or f64, of every block; or bf16, of filters and their gradients, the blocks being f32.
     void allocate(Backend& backend, PersistentArena& arena, bool with_training, DType precision = DType::f32);
     // Draws every entry from Philox(seed): a function of the seed and the entry's place alone.
@@ -53,10 +53,9 @@ public:
     // Forgets which gradients have been touched: call at the start of a step.
     void begin_step();
 
-    // Values, gradients, momenta (elements) as one vector each, padding included (always zero).
+    // Values and gradients (elements) as one vector each, padding included (always zero).
     Tensor values() const { return values_; }
     Tensor gradients() const { return gradients_; }
-    Tensor momenta() const { return momenta_; }
     // Of a network in bfloat16 the filters that it computes with and their gradients, which the block of gradients then
     // lacks; else empty.
     const RoundedParameters& rounded() const { return rounded_; }
@@ -80,11 +79,11 @@ public:
     // num_batches_tracked; `origin` names the file in the Error about a missing, surplus or misshapen entry.
     void set_state(const std::map<std::string, HostTensor>& state, const std::string& origin);
 
-    // An entry's elements in PyTorch's order, rounded to f32, and back: for gradients and momenta, too. Values are set by
+    // An entry's elements in PyTorch's order, rounded to f32, and back: for gradients and what optimizers remember, too. Values are set by
     // initialise() and set_state().
     std::vector<float> in_pytorch_order(const Tensor& tensor) const;
     void from_pytorch_order(const Tensor& tensor, const std::vector<float>& elements);
-    // The part of a whole block (values, gradients, momenta) that belongs to a parameter.
+    // The part of a whole block (values, gradients, an optimizer's slot) that belongs to a parameter.
     Tensor part_of(const Tensor& block, const Parameter& parameter) const;
 
 private:
@@ -95,7 +94,7 @@ private:
     Backend* backend_ = nullptr;
     std::deque<Parameter> parameters_;
     std::deque<Buffer> buffers_;
-    Tensor values_, gradients_, momenta_, statistics_, arrivals_;
+    Tensor values_, gradients_, statistics_, arrivals_;
     RoundedParameters rounded_;
 };
 

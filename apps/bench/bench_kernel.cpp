@@ -6,7 +6,7 @@
 
 #include "apps/bench/bench_case.h"
 #include "engine/kernels/elementwise.h"
-#include "engine/optimizers/sgd.h"
+#include "engine/optimizers/optimizers.h"
 #include "layers/ops/batch_norm_kernels.h"
 #include "layers/ops/head_kernels.h"
 #include "losses/meters/accuracy.h"
@@ -103,12 +103,20 @@ BenchWork prepare_head(Backend& backend, const Activation& a, bool forward) {
     return {.run = keeping(state, run), .bytes = bytes_of({logits, pooled, dL_dw, logits, w, x})};
 }
 
-BenchWork prepare_sgd(Backend& backend, std::int64_t elements) {
-    const auto tensors = std::make_shared<BenchTensors>(backend);
-    const Tensor values = tensors->uniform({elements}), momenta = tensors->zeros({elements}), gradients = tensors->uniform({elements});
-    const Tensor lr = tensors->uniform({1}, 0, 0.001f);
-    return {.run = keeping(tensors, [=, &backend] { sgd_step(backend.stream(), values, momenta, gradients, lr, SgdSettings{}); }),
-            .bytes = bytes_of({values, values, momenta, momenta, gradients})};
+BenchWork prepare_update(Backend& backend, const std::string& optimizer, std::int64_t elements) {
+    struct State {
+        State(Backend& device, const Optimizer& kind, std::int64_t count)
+            : memory(device), tensors(device), values(tensors.uniform({count})), optimizer(device, memory, kind, values) {}
+        PersistentArena memory;
+        BenchTensors tensors;
+        Tensor values;
+        OptimizerState optimizer;
+    };
+    const auto state = std::make_shared<State>(backend, *make_optimizer(optimizer), elements);
+    const Tensor gradients = state->tensors.uniform({elements}), lr = state->tensors.uniform({1}, 0, 0.001f);
+    const auto slots = static_cast<double>(state->optimizer.slots().size());
+    return {.run = [=] { state->optimizer.update(state->values, gradients, lr); },
+            .bytes = bytes_of({state->values, state->values, gradients}) + 2 * slots * bytes_of({gradients})};
 }
 
 BenchWork prepare_accuracy(Backend& backend, std::int64_t columns) {
@@ -142,7 +150,9 @@ void add_kernel_cases(std::vector<BenchCase>& cases, DType precision) {
             cases.push_back({fmt::format("kernel/head/{}/{}", forward ? "forward" : "backward", text_of(a)),
                              [a, forward](Backend& backend) { return prepare_head(backend, a, forward); }});
     for (const std::int64_t elements : {std::int64_t{278'324}, std::int64_t{1'233'540}})  // resnet20, resnet8x4
-        cases.push_back({fmt::format("kernel/sgd/{}", elements), [elements](Backend& backend) { return prepare_sgd(backend, elements); }});
+        for (const auto& [label, optimizer] : {std::pair{"sgd", "SGD"}, std::pair{"adamw", "AdamW"}})
+            cases.push_back({fmt::format("kernel/{}/{}", label, elements),
+                             [optimizer, elements](Backend& backend) { return prepare_update(backend, optimizer, elements); }});
     for (const std::int64_t columns : {std::int64_t{100}, std::int64_t{1000}})
         cases.push_back({fmt::format("kernel/accuracy/{}x{}", batch, columns),
                          [columns](Backend& backend) { return prepare_accuracy(backend, columns); }});

@@ -5,6 +5,7 @@
 
 #include "apps/bench/bench_case.h"
 #include "apps/train/training_step.h"
+#include "engine/optimizers/optimizers.h"
 
 namespace mlkd {
 namespace {
@@ -27,7 +28,7 @@ struct TrainingState {
             teacher->parameters().initialise(2);
             teacher->fold();
         }
-        step = std::make_unique<TrainingStep>(backend, arena, *student, teacher.get(), losses, SgdSettings{});
+        step = std::make_unique<TrainingStep>(backend, arena, *student, teacher.get(), losses, *make_optimizer("SGD"));
         step->set_learning_rate(0.01);
         images = tensors.uniform({step->views() * batch, 32, 32, 3}, -2, 2, precision);
         target = tensors.labels(batch, classes);

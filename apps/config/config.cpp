@@ -5,6 +5,8 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <set>
+#include <string_view>
 
 #include "apps/config/config_keys.h"
 #include "apps/config/config_source.h"
@@ -154,6 +156,16 @@ std::vector<std::string> listed(std::string allowed) {
     }
     return names;
 }
+void check(std::string& value, const NameRule& rule, const Setting& setting) {
+    const std::vector<std::string> names = rule.names();
+    const std::string known = rule.find(value);
+    if (known.empty()) {
+        const std::string hint = advice(setting.key, value, names);
+        fail(setting,
+             fmt::format("unknown {}{}{}allowed: {}", in_quotes(value), hint, hint.ends_with('?') ? " " : "; ", fmt::join(names, ", ")));
+    }
+    value = known;
+}
 void check(const std::string& value, const Rule<std::string>& rule, const Setting& setting) {
     if (rule.holds(value)) return;
     const bool model = rule.holds == rules::model.holds || rule.holds == rules::model_or_none.holds;
@@ -228,6 +240,7 @@ Config load_config(const std::string& path, const std::vector<std::string>& over
     if (config.deterministic && config.nondeterministic)
         throw UsageError(fmt::format("{}: deterministic: excludes nondeterministic; set one of them to false",
                                      places.count("deterministic") ? places["deterministic"] : path));
+    config.solver.optimizer->check();
     refuse_idle(config);
     return config;
 }
@@ -250,20 +263,41 @@ Config config_of(const ordered_json& settings, const std::string& place) {
     return config;
 }
 
-bool section_is_in_use(const std::string& key, Method method) {
-    if (key.starts_with("kd.")) return method == Method::kd;
-    if (key.starts_with("mlkd.")) return method == Method::mlkd || method == Method::mlkd_official;
-    return !key.starts_with("distiller.teacher") || method != Method::none;
+const char* out_of_use_by(const Config& config, const std::string& key) {
+    const Method method = config.distiller.type;
+    const bool other_method = (key.starts_with("kd.") && method != Method::kd) ||
+                              (key.starts_with("mlkd.") && method != Method::mlkd && method != Method::mlkd_official) ||
+                              (key.starts_with("distiller.teacher") && method == Method::none);
+    if (other_method) return "distiller.type";
+    if (!key.starts_with("solver.")) return nullptr;
+    const std::string name = key.substr(std::string_view("solver.").size());
+    const auto& optimizers = config.solver.optimizer.parts;
+    const bool an_optimizers = std::any_of(optimizers.begin(), optimizers.end(), [&](const auto& part) { return has_setting(*part, name); });
+    return an_optimizers && !has_setting(*config.solver.optimizer, name) ? "solver.type" : nullptr;
 }
 
+namespace {
+
+// Of solver: in the hash whatever their value. Keys that came later are there where they differ from their default, so that the
+// hashes of older runs stay.
+bool is_founding_key(const std::string& key) {
+    static const std::set<std::string> keys{"solver.type",          "solver.batch_size",    "solver.epochs",
+                                            "solver.lr",            "solver.lr_decay_stages", "solver.lr_decay_rate",
+                                            "solver.weight_decay",  "solver.momentum",      "solver.seed"};
+    return keys.contains(key);
+}
+
+}  // namespace
+
 bool determines_numbers(const Config& config, const std::string& key) {
-    if (key.starts_with("solver.") || key == "distiller.type" || key == "distiller.student") return true;
+    if (out_of_use_by(config, key) != nullptr) return false;
+    if (key.starts_with("solver.")) return is_founding_key(key) || settings_of(config)[key] != settings_of(Config{})[key];
+    if (key == "distiller.type" || key == "distiller.student") return true;
     if (key == "dataset.type" || key == "dataset.train_images" || key == "dataset.test.batch_size") return true;
     if (key == "dataset.test.images") return config.dataset.test.images > 0;
     if (key == "precision") return config.precision == "bf16";
     if (key == "deterministic") return config.deterministic;
-    const bool belongs_to_methods = key.starts_with("distiller.teacher") || key.starts_with("kd.") || key.starts_with("mlkd.");
-    return belongs_to_methods && section_is_in_use(key, config.distiller.type);
+    return key.starts_with("distiller.teacher") || key.starts_with("kd.") || key.starts_with("mlkd.");
 }
 
 ordered_json numeric_settings(const Config& config) {

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/optimizers/optimizers.h"
 #include "losses/distillation.h"
 
 namespace mlkd {
@@ -36,14 +37,12 @@ struct Config {
     } distiller;
 
     struct Solver {
-        std::string type = "SGD";
+        Choice<Optimizer> optimizer = all_optimizers();  // solver.type, and the settings of each
         int batch_size = 64;
         int epochs = 240;
         double lr = 0.05;
         std::vector<int> lr_decay_stages = {150, 180, 210};  // after each of these epochs, counted from 1
         double lr_decay_rate = 0.1;
-        double weight_decay = 5e-4;  // on all parameters
-        double momentum = 0.9;
         std::uint64_t seed = 0;
     } solver;
 
@@ -97,8 +96,8 @@ nlohmann::ordered_json to_json(const Config& config);
 // experiment, log, the device and threads, fp32 in place of tf32, output, where the data lie, nor with the settings of a
 // method that is not in use. The precision bf16 is another run, and so is a deterministic one.
 std::string config_hash(const Config& config);
-// Whether the method reads the key's section: of kd., mlkd. and the teacher's keys its own, and all others.
-bool section_is_in_use(const std::string& key, Method method);
+// The key that decides whether this one is read, where it decides against it ("distiller.type"); nullptr for a key in use.
+const char* out_of_use_by(const Config& config, const std::string& key);
 // Whether the key is one of those that the hash takes in.
 bool determines_numbers(const Config& config, const std::string& key);
 // settings_of() without the keys that do not determine numbers on any device, nor files' names: what a checkpoint says of its run.

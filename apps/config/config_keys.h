@@ -3,17 +3,16 @@
 // writing, listing and hashing all walk through it. A rule says in words which values are allowed and tests one.
 #include <algorithm>
 #include <cmath>
+#include <set>
+#include <type_traits>
 #include <utility>
 
 #include "apps/config/config.h"
+#include "apps/config/lower_case.h"
+#include "engine/settings/settings.h"
 #include "layers/network.h"
 
 namespace mlkd {
-
-template <class T> struct Rule {
-    const char* allowed;
-    bool (*holds)(const T&);
-};
 
 template <class E> struct EnumName {
     E value;
@@ -42,7 +41,12 @@ inline constexpr Rule<std::string> dataset{
     "auto, cifar100, cifar10, mnist, fashion-mnist, idx or synthetic", [](const std::string& v) {
         return is_one_of(v, {"auto", "cifar100", "cifar10", "mnist", "fashion-mnist", "idx", "synthetic"});
     }};
-inline constexpr Rule<std::string> solver{"SGD", [](const std::string& v) { return is_one_of(v, {"SGD", "sgd"}); }};
+inline const NameRule optimizer{[] { return all_optimizers().names(); },
+                                [](const std::string& text) {
+                                    for (const std::string& name : all_optimizers().names())
+                                        if (lower_case(name) == lower_case(text)) return name;
+                                    return std::string();
+                                }};
 inline constexpr Rule<std::string> device{"auto, cpu, cuda or cuda:N", [](const std::string& v) {
                                               const bool numbered = v.starts_with("cuda:") && v.size() > 5 && v.size() < 8 &&
                                                                     v.find_first_not_of("0123456789", 5) == std::string::npos;
@@ -52,7 +56,6 @@ inline constexpr Rule<std::string> precision{"auto, fp32, tf32 or bf16", [](cons
                                                  return is_one_of(v, {"auto", "fp32", "tf32", "bf16"});
                                              }};
 inline constexpr Rule<std::string> products{"fp32 or tf32", [](const std::string& v) { return is_one_of(v, {"fp32", "tf32"}); }};
-inline constexpr Rule<bool> flag{"true or false", [](const bool&) { return true; }};
 inline constexpr Rule<Method> method{"", [](const Method&) { return true; }};
 inline constexpr Rule<Divergence> divergence{"", [](const Divergence&) { return true; }};
 inline constexpr Rule<std::uint64_t> seed{"0 to 2^64 - 1", [](const std::uint64_t&) { return true; }};
@@ -62,10 +65,6 @@ inline constexpr Rule<int> images{"0 (all) or more", [](const int& v) { return v
 inline constexpr Rule<int> workers{"1 to 256", [](const int& v) { return v >= 1 && v <= 256; }};
 inline constexpr Rule<int> threads{"0 (all cores) to 1024", [](const int& v) { return v >= 0 && v <= 1024; }};
 inline constexpr Rule<int> frequency{"0 (never) or more", [](const int& v) { return v >= 0; }};
-inline constexpr Rule<double> positive{"a number greater than 0", [](const double& v) { return v > 0; }};
-inline constexpr Rule<double> weight{"0 or more", [](const double& v) { return v >= 0; }};
-inline constexpr Rule<double> momentum{"0 or more, and less than 1 in float32",
-                                       [](const double& v) { return v >= 0 && static_cast<float>(v) < 1; }};
 inline constexpr Rule<double> decay_rate{"greater than 0, at most 1", [](const double& v) { return v > 0 && v <= 1; }};
 inline constexpr Rule<std::vector<int>> stages{
     "one epoch or more, from 1 upwards, each later than the one before (for a constant rate set solver.lr_decay_rate to 1)",
@@ -78,6 +77,18 @@ inline constexpr Rule<std::vector<double>> temperatures{
     }};
 
 }  // namespace rules
+
+// The settings of all parts of a choice: visit(key, value, rule). Parts may share a key. It is one key when the configuration is looked at
+// (const), and set in each of them.
+template <class ConfigOrConst, class P, class Visitor>
+void for_each_part_key(const Choice<P>& choice, const std::string& prefix, Visitor& visit) {
+    std::set<std::string> seen;
+    for (const auto& part : choice.parts)
+        for_each_setting(*part, [&](const char* name, auto& value, const auto& rule, const char*) {
+            const std::string key = prefix + name;
+            if (seen.insert(key).second || !std::is_const_v<ConfigOrConst>) visit(key.c_str(), value, rule);
+        });
+}
 
 template <class ConfigOrConst, class Visitor> void for_each_key(ConfigOrConst& c, Visitor&& visit) {
     visit("experiment.project", c.experiment.project, rules::any_text);
@@ -93,14 +104,13 @@ template <class ConfigOrConst, class Visitor> void for_each_key(ConfigOrConst& c
     visit("distiller.teacher", c.distiller.teacher, rules::model_or_none);
     visit("distiller.student", c.distiller.student, rules::model);
     visit("distiller.teacher_checkpoint", c.distiller.teacher_checkpoint, rules::path);
-    visit("solver.type", c.solver.type, rules::solver);
+    visit("solver.type", c.solver.optimizer.chosen, rules::optimizer);
     visit("solver.batch_size", c.solver.batch_size, rules::batch);
     visit("solver.epochs", c.solver.epochs, rules::epochs);
     visit("solver.lr", c.solver.lr, rules::positive);
     visit("solver.lr_decay_stages", c.solver.lr_decay_stages, rules::stages);
     visit("solver.lr_decay_rate", c.solver.lr_decay_rate, rules::decay_rate);
-    visit("solver.weight_decay", c.solver.weight_decay, rules::weight);
-    visit("solver.momentum", c.solver.momentum, rules::momentum);
+    for_each_part_key<ConfigOrConst>(c.solver.optimizer, "solver.", visit);
     visit("solver.seed", c.solver.seed, rules::seed);
     visit("kd.temperature", c.kd.temperature, rules::positive);
     visit("kd.logit_standardization", c.kd.logit_standardization, rules::flag);

@@ -51,9 +51,8 @@ std::vector<std::string> idle_settings(const Config& config, const std::vector<s
     if (losses.method != Method::none && !teaches(losses))
         lines.emplace_back("the weights of the teacher's losses are 0: it has no effect");
     for (const std::string& override : overrides)
-        if (const std::string key = override.substr(0, override.find('=')); !section_is_in_use(key, losses.method))
-            lines.push_back(
-                fmt::format("{}: no effect, distiller.type is {}", override, to_json(config)["distiller"]["type"].get<std::string>()));
+        if (const char* by = out_of_use_by(config, override.substr(0, override.find('='))); by != nullptr)
+            lines.push_back(fmt::format("{}: no effect, {} is {}", override, by, settings_of(config)[by].get<std::string>()));
     return lines;
 }
 

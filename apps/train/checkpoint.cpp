@@ -15,7 +15,7 @@
 namespace mlkd {
 namespace {
 
-const std::string momentum_prefix = "optimizer.momentum.";
+const std::string optimizer_prefix = "optimizer.";  // then slot.parameter, or number
 const std::string progress_name = "progress";
 
 static_assert(std::is_trivially_copyable_v<LossMeter::Reading>);
@@ -104,19 +104,30 @@ void require_finite(const std::map<std::string, HostTensor>& tensors, const std:
                 ExitCode::non_finite);
 }
 
+// Calls visit(name in files, parameter, its part of the slot) for everything that the optimizer remembers of a parameter.
+template <class Visit> void for_each_slot(const ParameterStore& store, const OptimizerState& optimizer, const Visit& visit) {
+    for (const auto& [slot, block] : optimizer.slots())
+        for (const Parameter& parameter : store.parameters())
+            visit(optimizer_prefix + slot + "." + parameter.name, parameter, store.part_of(block, parameter));
+}
+
 }  // namespace
 
 void save_weights(const std::string& path, const Network& network, const CheckpointInfo& info) {
     write_safetensors(path, weights_file(network, info));
 }
 
-void save_checkpoint(const std::string& path, const Network& network, const CheckpointInfo& info, const Progress& progress) {
+void save_checkpoint(const std::string& path, const Network& network, const OptimizerState& optimizer, const CheckpointInfo& info,
+                     const Progress& progress) {
     SafetensorsFile file = weights_file(network, info);
     const ParameterStore& store = network.parameters();
-    for (const Parameter& parameter : store.parameters()) {
-        const std::vector<float> momentum = store.in_pytorch_order(store.part_of(store.momenta(), parameter));
-        file.tensors[momentum_prefix + parameter.name] =
-            HostTensor::of<float>(file.tensors.at(parameter.name).shape, std::span<const float>(momentum));
+    for_each_slot(store, optimizer, [&](const std::string& name, const Parameter& parameter, const Tensor& slot) {
+        const std::vector<float> elements = store.in_pytorch_order(slot);
+        file.tensors[name] = HostTensor::of<float>(file.tensors.at(parameter.name).shape, std::span<const float>(elements));
+    });
+    for (const auto& [name, tensor] : optimizer.numbers()) {
+        const double number = optimizer.read(tensor);
+        file.tensors[optimizer_prefix + name] = HostTensor::of<double>({1}, std::span<const double>(&number, 1));
     }
     const std::vector<double> packed = pack(progress);
     file.tensors[progress_name] = HostTensor::of<double>({static_cast<std::int64_t>(packed.size())}, std::span<const double>(packed));
@@ -132,15 +143,17 @@ std::string weights_digest(const Network& network) {
     return hash.text();
 }
 
-std::string non_finite_tensor(const Network& network) {
+std::string non_finite_tensor(const Network& network, const OptimizerState& optimizer) {
     const ParameterStore& store = network.parameters();
     for (const auto& [name, tensor] : store.state())
         if (non_finite_values(tensor) > 0) return name;
-    for (const Parameter& parameter : store.parameters()) {
-        const std::vector<float> momentum = store.in_pytorch_order(store.part_of(store.momenta(), parameter));
-        if (non_finite_values(std::span<const float>(momentum)) > 0) return "momentum of " + parameter.name;
-    }
-    return {};
+    std::string found;
+    for_each_slot(store, optimizer, [&](const std::string& name, const Parameter&, const Tensor& slot) {
+        if (!found.empty()) return;
+        const std::vector<float> elements = store.in_pytorch_order(slot);
+        if (non_finite_values(std::span<const float>(elements)) > 0) found = name;
+    });
+    return found;
 }
 
 CheckpointInfo checkpoint_info(const SafetensorsFile& file) {
@@ -174,7 +187,7 @@ bool same_data(const CheckpointInfo& saved, const CheckpointInfo& now) {
 void load_weights(Network& network, const SafetensorsFile& file, const std::string& path) {
     std::map<std::string, HostTensor> state;
     for (const auto& [name, tensor] : file.tensors)
-        if (!name.starts_with(momentum_prefix) && name != progress_name) state[name] = tensor;
+        if (!name.starts_with(optimizer_prefix) && name != progress_name) state[name] = tensor;
     const CheckpointInfo info = checkpoint_info(file);
     if (!info.model.empty() && info.model != network.name())
         throw Error(fmt::format("{}: holds a {}, but a {} is wanted", path, info.model, network.name()));
@@ -215,22 +228,25 @@ Progress checkpoint_progress(const SafetensorsFile& file, const std::string& pat
     return progress;
 }
 
-Progress load_checkpoint(Network& network, const SafetensorsFile& file, const std::string& path) {
+Progress load_checkpoint(Network& network, const OptimizerState& optimizer, const SafetensorsFile& file, const std::string& path) {
     const Progress progress = checkpoint_progress(file, path);
     ParameterStore& store = network.parameters();
-    for (const Parameter& parameter : store.parameters()) {
-        const auto momentum = file.tensors.find(momentum_prefix + parameter.name);
-        if (momentum == file.tensors.end() || momentum->second.dtype != DType::f32 ||
-            momentum->second.elements() != parameter.shape.elements())
-            throw Error(
-                fmt::format("{}: the momentum of '{}' is missing or misshapen: not a checkpoint of this run", path, parameter.name));
-    }
+    const auto require_tensor = [&](const std::string& name, DType dtype, std::int64_t elements) {
+        const auto found = file.tensors.find(name);
+        if (found == file.tensors.end() || found->second.dtype != dtype || found->second.elements() != elements)
+            throw Error(fmt::format("{}: '{}' of {} is missing or misshapen: not a checkpoint of this run", path, name, optimizer.name()));
+    };
+    for_each_slot(store, optimizer, [&](const std::string& name, const Parameter& parameter, const Tensor&) {
+        require_tensor(name, DType::f32, parameter.shape.elements());
+    });
+    for (const auto& [name, tensor] : optimizer.numbers()) require_tensor(optimizer_prefix + name, DType::f64, 1);
     require_finite(file.tensors, path);
     load_weights(network, file, path);
-    for (const Parameter& parameter : store.parameters()) {
-        const auto elements = file.tensors.at(momentum_prefix + parameter.name).as<float>();
-        store.from_pytorch_order(store.part_of(store.momenta(), parameter), {elements.begin(), elements.end()});
-    }
+    for_each_slot(store, optimizer, [&](const std::string& name, const Parameter&, const Tensor& slot) {
+        const auto elements = file.tensors.at(name).as<float>();
+        store.from_pytorch_order(slot, {elements.begin(), elements.end()});
+    });
+    for (const auto& [name, tensor] : optimizer.numbers()) optimizer.write(tensor, file.tensors.at(optimizer_prefix + name).as<double>()[0]);
     return progress;
 }
 

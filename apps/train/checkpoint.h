@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "engine/optimizers/optimizer.h"
 #include "layers/network.h"
 #include "losses/meters/meter.h"
 
@@ -42,13 +43,15 @@ struct CheckpointInfo {
 };
 
 void save_weights(const std::string& path, const Network& network, const CheckpointInfo& info);
-void save_checkpoint(const std::string& path, const Network& network, const CheckpointInfo& info, const Progress& progress);
+void save_checkpoint(const std::string& path, const Network& network, const OptimizerState& optimizer, const CheckpointInfo& info,
+                     const Progress& progress);
 
 // 16 hexadecimal digits of a network's parameters and statistics: tells weights whatever file they are in.
 std::string weights_digest(const Network& network);
 
-// The name of a tensor (parameter, statistic or momentum) that holds an infinity or no number; empty when all are finite.
-std::string non_finite_tensor(const Network& network);
+// The name of a tensor (parameter, statistic or what the optimizer remembers) that holds an infinity or no number; empty when
+// all are finite.
+std::string non_finite_tensor(const Network& network, const OptimizerState& optimizer);
 
 // Reads what any checkpoint says of itself; metadata that a foreign file lacks stays at its default.
 CheckpointInfo checkpoint_info(const SafetensorsFile& file);
@@ -66,7 +69,7 @@ std::unique_ptr<Network> load_network(Backend& backend, const std::string& path,
                                       DType precision = DType::f32, CheckpointInfo* info = nullptr);
 // Where the run of a full checkpoint stands; nothing else is looked at.
 Progress checkpoint_progress(const SafetensorsFile& file, const std::string& path);
-// Sets network, momenta and progress from a full checkpoint.
-Progress load_checkpoint(Network& network, const SafetensorsFile& file, const std::string& path);
+// Sets network, the optimizer's memory and progress from a full checkpoint.
+Progress load_checkpoint(Network& network, const OptimizerState& optimizer, const SafetensorsFile& file, const std::string& path);
 
 }  // namespace mlkd

@@ -19,8 +19,8 @@ bool may_change(const std::string& key, const Config& before, const Config& now,
     const std::int64_t done = progress.epoch - 1, begun = progress.next_batch > 0 ? progress.epoch : done;
     if (key == "solver.epochs") return now.solver.epochs >= done;
     if (key == "solver.lr" || key == "solver.lr_decay_stages" || key == "solver.lr_decay_rate") return same_rates(before, now, begun);
-    // The data themselves are compared, and there is one solver.
-    return key == "dataset.type" || key == "dataset.test.batch_size" || key == "solver.type";
+    // The data themselves are compared.
+    return key == "dataset.type" || key == "dataset.test.batch_size";
 }
 
 }  // namespace

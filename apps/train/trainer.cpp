@@ -107,7 +107,7 @@ Trainer::Trainer(Config config, const TrainOptions& options)
           student_->name(), student_->parameters().trainable_elements(), student_->flop_per_image() / 1e6);
     if (teacher_) check_teacher();
     step_.emplace(*backend_, arena_, *student_, teacher_.get(), losses,
-                  SgdSettings{static_cast<float>(config_.solver.momentum), static_cast<float>(config_.solver.weight_decay)});
+                  *config_.solver.optimizer);
     const std::int64_t batch = config_.solver.batch_size;
     train_feed_ = make_feed(*backend_, train_data_,
                             {.batch_size = batch,
@@ -148,7 +148,7 @@ void Trainer::resume() {
     const SafetensorsFile file = read_safetensors(folder_.last());
     const CheckpointInfo saved = checkpoint_info(file);
     check_same_run(saved, checkpoint_progress(file, folder_.last()));
-    progress_ = load_checkpoint(*student_, file, folder_.last());
+    progress_ = load_checkpoint(*student_, step_->optimizer(), file, folder_.last());
     meter_.restore(progress_.losses);
     backend_->copy_from_host(step_->counters().data, progress_.counts.data(), step_->counters().bytes());
     folder_.keep_metrics_up_to(progress_.epoch - 1);
@@ -231,7 +231,7 @@ void Trainer::train_epoch() {
         meter_.reset();
         backend_->fill_zero(step_->counters().data, step_->counters().bytes());
     }
-    step_->set_learning_rate(static_cast<float>(learning_rate(config_.solver, static_cast<int>(progress_.epoch))));
+    step_->set_learning_rate(learning_rate(config_.solver, static_cast<int>(progress_.epoch)));
     train_feed_->start_epoch(static_cast<std::uint32_t>(progress_.epoch), progress_.next_batch);
     const auto take_time = [&] {
         progress_.seconds = earlier_seconds + seconds_since(start);
@@ -280,12 +280,12 @@ void Trainer::finish_epoch() {
     const CheckpointInfo described = info(train.epoch);
     if (better) {
         save_weights(folder_.student_best(), *student_, described);
-        save_checkpoint(folder_.best(), *student_, described, progress_);
+        save_checkpoint(folder_.best(), *student_, step_->optimizer(), described, progress_);
     }
     if (config_.log.save_checkpoint_freq > 0 && train.epoch % config_.log.save_checkpoint_freq == 0)
         save_weights(folder_.file(fmt::format("student_{}.safetensors", train.epoch)), *student_, described);
     save_weights(folder_.student_last(), *student_, described);
-    save_checkpoint(folder_.last(), *student_, described, progress_);
+    save_checkpoint(folder_.last(), *student_, step_->optimizer(), described, progress_);
 
     print("{}\n", epoch_line(train, test, better));
 }
@@ -308,7 +308,7 @@ void Trainer::save_progress() {
     backend_->copy_to_host(progress_.counts.data(), step_->counters().data, step_->counters().bytes());
     CheckpointInfo described = info(progress_.epoch - 1);
     if (progress_.next_batch > 0) described.top1 = -1;  // these weights have not been tested
-    save_checkpoint(folder_.last(), *student_, described, progress_);
+    save_checkpoint(folder_.last(), *student_, step_->optimizer(), described, progress_);
 }
 
 void Trainer::check_losses(const LossMeter::Reading& reading) const {
@@ -319,7 +319,7 @@ void Trainer::check_losses(const LossMeter::Reading& reading) const {
 
 // The loss of a step is taken before its update: a network may be broken although every loss was finite.
 void Trainer::check_parameters() const {
-    if (const std::string broken = non_finite_tensor(*student_); !broken.empty())
+    if (const std::string broken = non_finite_tensor(*student_, step_->optimizer()); !broken.empty())
         fail_non_finite(fmt::format("'{}'", broken), progress_.next_batch);
 }
 

@@ -10,15 +10,15 @@
 namespace mlkd {
 
 TrainingStep::TrainingStep(Backend& backend, StepArena& arena, Network& student, const Network* teacher, const DistillationConfig& losses,
-                           const SgdSettings& sgd)
+                           const Optimizer& optimizer)
     : backend_(backend),
       arena_(arena),
       student_(student),
       teacher_(teacher),
       method_(losses.method),
       loss_(backend, losses),
-      sgd_(sgd),
       memory_(backend),
+      optimizer_(backend, memory_, optimizer, student.parameters().values()),
       lr_(memory_.allocate("learning rate", student.parameters().values().dtype, {1})),
       losses_(memory_.allocate("losses", DType::f32, {5})),
       counters_(memory_.allocate("accuracy", DType::f64, {accuracy_counter_count})),
@@ -49,7 +49,7 @@ void TrainingStep::count_step() { student_.parameters().batches_tracked += views
 void TrainingStep::enqueue(const Tensor& images, const Tensor& target, const LossMeter* meter) {
     enqueue_without_update(images, target, meter);
     ParameterStore& parameters = student_.parameters();
-    sgd_step(backend_.stream(), parameters.values(), parameters.momenta(), parameters.gradients(), lr_, sgd_, parameters.rounded());
+    optimizer_.update(parameters.values(), parameters.gradients(), lr_, parameters.rounded());
 }
 
 void TrainingStep::enqueue_without_update(const Tensor& images, const Tensor& target, const LossMeter* meter) {

@@ -1,10 +1,10 @@
 #pragma once
-// One training step: student forward over all views, teacher forward, loss and its gradient, backward, SGD. Nothing in
+// One training step: student forward over all views, teacher forward, loss and its gradient, backward, update. Nothing in
 // it waits for the host or reads from it; losses and counts stay on the device until somebody asks. The loss is computed in
 // f32 whatever the precision of the networks.
 #include <string>
 
-#include "engine/optimizers/sgd.h"
+#include "engine/optimizers/optimizer.h"
 #include "layers/network.h"
 #include "losses/distillation.h"
 #include "losses/meters/accuracy.h"
@@ -16,7 +16,7 @@ public:
     // teacher: nullptr for Method::none; of the student's precision; its fold() must have been called. The step arena is
     // shared with others.
     TrainingStep(Backend& backend, StepArena& arena, Network& student, const Network* teacher, const DistillationConfig& losses,
-                 const SgdSettings& sgd);
+                 const Optimizer& optimizer);
 
     void set_learning_rate(double lr);
 
@@ -36,6 +36,9 @@ public:
     // Of the last step: the student's logits (V·B, classes), see Network::forward; valid until the arena's next step.
     const Tensor& logits() const { return logits_; }
 
+    // What the optimizer remembers.
+    const OptimizerState& optimizer() const { return optimizer_; }
+
     int views() const { return view_count(method_); }
 
 private:
@@ -49,8 +52,8 @@ private:
     const Network* teacher_;
     Method method_;
     DistillationLoss loss_;
-    SgdSettings sgd_;
     PersistentArena memory_;
+    OptimizerState optimizer_;
     Tensor lr_;        // (1) of the type of the student's master values
     Tensor losses_;    // (5)
     Tensor counters_;  // (3)

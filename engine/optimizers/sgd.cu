@@ -1,42 +1,73 @@
-#include "engine/optimizers/sgd.h"
-
-#include "engine/types.h"
+// Stochastic gradient descent with momentum and weight decay, as PyTorch's SGD without dampening:
+//     v ← momentum · v + (g + weight_decay · w),   w ← w − lr · v
+// or, with Nesterov's look ahead,
+//     w ← w − lr · (g + weight_decay · w + momentum · v).
+// With v = 0 at the start the first step is PyTorch's (v = g).
+#include "engine/error.h"
+#include "engine/optimizers/optimizers.h"
+#include "engine/optimizers/update_kernel.h"
 
 namespace mlkd {
 namespace {
 
-template <class T> struct SgdStep {
-    T *values, *momenta;
-    const T *gradients, *lr;
+template <class T> struct SgdRule {
+    T* momenta;
+    const T* lr;
     T momentum, weight_decay;
-    bfloat16* rounded_values;
-    const bfloat16* rounded_gradients;
-    std::int64_t rounded;  // how many
 
-    MLKD_HD void operator()(std::int64_t i) const {
-        const T gradient = i < rounded ? static_cast<T>(static_cast<float>(rounded_gradients[i])) : gradients[i];
-        const T v = momentum * momenta[i] + (gradient + weight_decay * values[i]);
-        const T value = values[i] - *lr * v;
+    MLKD_HD T operator()(std::int64_t i, T value, T gradient) const {
+        const T v = momentum * momenta[i] + (gradient + weight_decay * value);
         momenta[i] = v;
-        values[i] = value;
-        if (i < rounded) rounded_values[i] = bfloat16(static_cast<float>(value));
+        return value - *lr * v;
     }
+};
+
+template <class T> struct NesterovRule {
+    T* momenta;
+    const T* lr;
+    T momentum, weight_decay;
+
+    MLKD_HD T operator()(std::int64_t i, T value, T gradient) const {
+        const T decayed = gradient + weight_decay * value;
+        const T v = momentum * momenta[i] + decayed;
+        momenta[i] = v;
+        return value - *lr * (decayed + momentum * v);
+    }
+};
+
+class Sgd final : public Optimizer {
+public:
+    const char* name() const override { return "SGD"; }
+    std::unique_ptr<Optimizer> clone() const override { return std::make_unique<Sgd>(*this); }
+    void settings(SettingVisitor& visitor) override {
+        visitor.visit("weight_decay", weight_decay_, rules::weight, "on all parameters");
+        visitor.visit("momentum", momentum_, rules::below_one, "share of the last step's direction that stays");
+        visitor.visit("nesterov", nesterov_, rules::flag, "Nesterov's momentum");
+    }
+    void check() const override {
+        if (nesterov_ && momentum_ == 0) throw UsageError("solver.nesterov looks ahead along the momentum, but solver.momentum is 0");
+    }
+    std::vector<std::string> slots() const override { return {"momentum"}; }
+    void update(const Stream& stream, const UpdateTensors& tensors) const override {
+        with_real_type(tensors.values.dtype, [&](auto zero) {
+            using T = decltype(zero);
+            T* const momenta = tensors.slots[0].as<T>();
+            const T* const lr = tensors.lr.as<T>();
+            const auto momentum = static_cast<T>(momentum_), weight_decay = static_cast<T>(weight_decay_);
+            if (nesterov_)
+                update_each<T>(stream, tensors, NesterovRule<T>{momenta, lr, momentum, weight_decay});
+            else
+                update_each<T>(stream, tensors, SgdRule<T>{momenta, lr, momentum, weight_decay});
+        });
+    }
+
+private:
+    double momentum_ = 0.9, weight_decay_ = 5e-4;
+    bool nesterov_ = false;
 };
 
 }  // namespace
 
-void sgd_step(const Stream& stream, const Tensor& values, const Tensor& momenta, const Tensor& gradients, const Tensor& lr,
-              const SgdSettings& settings, const RoundedParameters& rounded) {
-    MLKD_CHECK(values.shape == momenta.shape && values.shape == gradients.shape, "sgd: shapes differ");
-    const std::int64_t count = rounded.values.empty() ? 0 : rounded.values.elements();
-    MLKD_CHECK(count == 0 || (rounded.gradients.elements() == count && count <= values.elements()), "sgd: shapes of bfloat16 copies differ");
-    with_real_type(values.dtype, [&](auto zero) {
-        using T = decltype(zero);
-        for_each_index(stream, values.elements(),
-                       SgdStep<T>{values.as<T>(), momenta.as<T>(), gradients.as<T>(), lr.as<T>(), static_cast<T>(settings.momentum),
-                                  static_cast<T>(settings.weight_decay), count == 0 ? nullptr : rounded.values.as<bfloat16>(),
-                                  count == 0 ? nullptr : rounded.gradients.as<bfloat16>(), count});
-    });
-}
+std::unique_ptr<Optimizer> make_sgd() { return std::make_unique<Sgd>(); }
 
 }  // namespace mlkd

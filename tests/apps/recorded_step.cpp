@@ -9,6 +9,7 @@
 #include "apps/train/step_runner.h"
 #include "data/feeds/resident_feed.h"
 #include "data/readers/load.h"
+#include "engine/optimizers/optimizers.h"
 #include "layers/network.h"
 #include "tests/support/recording_backend.h"
 
@@ -41,7 +42,7 @@ TEST_CASE("recorded step: the second and the third step make the same calls on t
         student->parameters().initialise(1);
         teacher->parameters().initialise(2);
         teacher->fold();
-        TrainingStep step(backend, arena, *student, method == Method::none ? nullptr : teacher.get(), losses_of(method), SgdSettings{});
+        TrainingStep step(backend, arena, *student, method == Method::none ? nullptr : teacher.get(), losses_of(method), *make_optimizer("SGD"));
         step.set_learning_rate(0.01);
         PersistentArena inputs(backend);
         for (const std::int64_t batch : {6, 3}) {  // the last, smaller batch is a graph of its own
@@ -92,7 +93,7 @@ Trained trained(Method method, bool use_graph, int teams = 0, int team_size = 0)
     student->parameters().initialise(1);
     teacher->parameters().initialise(2);
     teacher->fold();
-    TrainingStep step(backend, arena, *student, method == Method::none ? nullptr : teacher.get(), losses_of(method), SgdSettings{});
+    TrainingStep step(backend, arena, *student, method == Method::none ? nullptr : teacher.get(), losses_of(method), *make_optimizer("SGD"));
     ResidentFeed feed(backend, dataset, {.batch_size = 4, .views = step.views(), .seed = 5, .shuffle = true, .augment = true}, DType::f32);
     StepRunner runner(backend, feed, step, meter, use_graph);
     for (std::uint32_t epoch = 1; epoch <= 3; ++epoch) {
@@ -108,7 +109,7 @@ Trained trained(Method method, bool use_graph, int teams = 0, int team_size = 0)
         }
         CHECK(done == 5);
     }
-    return {elements(student->parameters().values()),     elements(student->parameters().momenta()),
+    return {elements(student->parameters().values()),     elements(step.optimizer().slots()[0].tensor),
             elements(student->parameters().statistics()), student->parameters().batches_tracked,
             meter.read(),                                 runner.recording(4) != nullptr && runner.recording(3) != nullptr};
 }
@@ -149,7 +150,7 @@ TEST_CASE("recorded step: how many launches a step of MLKD is on a GPU") {
     teacher->fold();
     DistillationConfig losses = losses_of(Method::mlkd_official);
     losses.temperatures = {4, 3, 5, 2, 6};
-    TrainingStep step(backend, arena, *student, teacher.get(), losses, SgdSettings{});
+    TrainingStep step(backend, arena, *student, teacher.get(), losses, *make_optimizer("SGD"));
     ResidentFeed feed(backend, dataset, {.batch_size = 2, .views = 2, .seed = 5, .shuffle = true, .augment = true}, DType::f32);
     StepRunner runner(backend, feed, step, meter, true);
     feed.start_epoch(1, 0);

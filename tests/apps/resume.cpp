@@ -154,3 +154,20 @@ TEST_CASE("resume: a finished run stays as it is, and a folder without a run sta
     CHECK(started.out.find("starting at epoch 1") != std::string::npos);
     CHECK(difference(fresh, teacher_run()) == "");
 }
+
+TEST_CASE("resume: AdamW goes on with its step and both of its means, and under no other optimizer") {
+    const TemporaryFolder folder;
+    const std::string whole = folder_with_plans_of(teacher_run(), folder / "whole"), run = folder_with_plans_of(teacher_run(), folder / "run");
+    const Arguments adamw{"solver.type=AdamW", "solver.lr=0.002", "solver.epochs=2"};
+    REQUIRE(run_mlkd(train_arguments(whole, adamw)).exit_code == 0);
+    REQUIRE(run_mlkd(train_arguments(run, with_settings(adamw, {"solver.epochs=1"}))).exit_code == 0);
+    const SafetensorsFile last = read_safetensors(run + "/last.safetensors");
+    CHECK(last.tensor("optimizer.step").as<double>()[0] == 7);
+    CHECK(last.tensors.contains("optimizer.exp_avg.conv1.weight"));
+    CHECK(last.tensors.contains("optimizer.exp_avg_sq.fc.bias"));
+    const Outcome sgd = run_mlkd(with_resume(train_arguments(run, {"solver.lr=0.002", "solver.epochs=2"})));
+    CHECK(sgd.exit_code == 2);
+    CHECK(sgd.err.find("solver.type was \"AdamW\", is \"SGD\"") != std::string::npos);
+    REQUIRE(run_mlkd(with_resume(train_arguments(run, adamw))).exit_code == 0);
+    CHECK(difference(run, whole) == "");
+}

@@ -35,6 +35,7 @@ public:
     explicit DeviceTensors(Backend& backend) : backend_(backend), arena_(backend) {}
 
     Backend& backend() const { return backend_; }
+    PersistentArena& memory() { return arena_; }
     // Uniform in [low, high).
     Tensor input(const Shape& shape, double low = -1, double high = 1, DType dtype = DType::f32) {
         RandomSequence random(2023, Purpose::test, 1, used_++);

@@ -8,7 +8,7 @@
 #include "data/readers/load.h"
 #include "data/views/augment.h"
 #include "engine/kernels/elementwise.h"
-#include "engine/optimizers/sgd.h"
+#include "engine/optimizers/optimizers.h"
 #include "layers/ops/head_kernels.h"
 #include "losses/cross_entropy.h"
 #include "losses/meters/accuracy.h"
@@ -38,23 +38,29 @@ TEST_CASE("both devices: element-wise kernels") {
             });
 }
 
-TEST_CASE("both devices: SGD") {
+TEST_CASE("both devices: optimizers") {
     const auto gpu = gpu_backend();
     if (gpu == nullptr) return;
-    for (const std::int64_t elements : {1, 255, 100003})
-        compare_devices(*gpu, 1e-6, [&](DeviceTensors& tensors) {
-            const Tensor values = tensors.input({elements}), momenta = tensors.input({elements}), gradients = tensors.input({elements});
+    for (const auto& [name, elements] : {std::pair{"SGD", 1}, {"SGD", 255}, {"SGD", 100003}, {"AdamW", 255}, {"AdamW", 100003}})
+        compare_devices(*gpu, 1e-6, [&, name = name, size = std::int64_t{elements}](DeviceTensors& tensors) {
+            const auto optimizer = make_optimizer(name);
+            const Tensor values = tensors.input({size}), gradients = tensors.input({size});
             const Tensor lr = tensors.input({1}, 0.01, 0.02);
-            for (int step = 0; step < 3; ++step) sgd_step(tensors.backend().stream(), values, momenta, gradients, lr, SgdSettings{});
+            OptimizerState state(tensors.backend(), tensors.memory(), *optimizer, values);
+            for (int step = 0; step < 3; ++step) state.update(values, gradients, lr);
             // The same with gradients and copies of the first parameters in bfloat16.
-            const Shape first{(elements + 1) / 2};
-            const Tensor masters = tensors.input({elements}), velocities = tensors.zeros({elements});
+            const Shape first{(size + 1) / 2};
+            const Tensor masters = tensors.input({size});
             const Tensor copies = tensors.output(first, DType::bf16), expected = tensors.output(first, DType::bf16);
             const RoundedParameters rounded{copies, tensors.input(first, -1, 1, DType::bf16)};
-            sgd_step(tensors.backend().stream(), masters, velocities, gradients, lr, SgdSettings{}, rounded);
+            OptimizerState of_masters(tensors.backend(), tensors.memory(), *optimizer, masters);
+            of_masters.update(masters, gradients, lr, rounded);
             convert(tensors.backend().stream(), expected, masters.slice(0, first[0]));
             CHECK(tensors.fetched(copies) == tensors.fetched(expected));
-            return std::vector<Tensor>{values, momenta, masters, velocities};
+            std::vector<Tensor> results{values, masters};
+            for (const OptimizerState* each : {&state, &of_masters})
+                for (const auto& [slot, tensor] : each->slots()) results.push_back(tensor);
+            return results;
         });
 }
 

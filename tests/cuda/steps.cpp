@@ -4,6 +4,7 @@
 #include "apps/train/step_runner.h"
 #include "data/feeds/resident_feed.h"
 #include "data/readers/load.h"
+#include "engine/optimizers/optimizers.h"
 #include "tests/cuda/both_devices.h"
 #include "tests/support/temporary_folder.h"
 
@@ -38,7 +39,7 @@ Trained trained(Backend& backend, Method method, DType precision, int epochs, bo
     student->parameters().initialise(1);
     teacher->parameters().initialise(2);
     teacher->fold();
-    TrainingStep step(backend, arena, *student, method == Method::none ? nullptr : teacher.get(), losses_of(method), SgdSettings{});
+    TrainingStep step(backend, arena, *student, method == Method::none ? nullptr : teacher.get(), losses_of(method), *make_optimizer("SGD"));
     ResidentFeed feed(backend, dataset, {.batch_size = 8, .views = step.views(), .seed = 5, .shuffle = true, .augment = true}, precision);
     StepRunner runner(backend, feed, step, meter, use_graph);
     for (int epoch = 1; epoch <= epochs; ++epoch) {
@@ -49,7 +50,7 @@ Trained trained(Backend& backend, Method method, DType precision, int epochs, bo
     const DeviceTensors device(backend);
     const LossMeter::Reading reading = meter.read();
     const Recording* recording = runner.recording(8);
-    return {device.fetched(student->parameters().values()), device.fetched(student->parameters().momenta()),
+    return {device.fetched(student->parameters().values()), device.fetched(step.optimizer().slots()[0].tensor),
             device.fetched(student->parameters().statistics()), {reading.sums, reading.sums + LossMeter::parts},
             recording == nullptr ? 0 : recording->kernels()};
 }

@@ -8,7 +8,7 @@
 #include "engine/backend.h"
 #include "engine/error.h"
 #include "engine/kernels/elementwise.h"
-#include "engine/optimizers/sgd.h"
+#include "engine/optimizers/optimizers.h"
 #include "engine/vendor_calls.h"
 #include "tests/engine/buffers.h"
 #include "tests/engine/naive_convolution.h"
@@ -145,24 +145,28 @@ TEST_CASE("bfloat16: sums are rounded once, copies are exact, conversions go to 
 
 TEST_CASE("SGD on master copies: gradients come in bfloat16, the new values go back rounded") {
     constexpr std::int64_t size = 4999, filters = 4321;
-    Buffer values({size}), momenta({size}), gradients({size}), lr({1});
-    values.fill_random(1), momenta.fill_random(2), gradients.fill_random(3);
+    const auto backend = make_cpu_backend();
+    PersistentArena memory(*backend);
+    Buffer values({size}), gradients({size}), lr({1});
+    values.fill_random(1), gradients.fill_random(3);
     lr.data()[0] = 1e-3f;
     RoundedBuffer rounded({filters}), rounded_gradients({filters});
     rounded_gradients.fill_random(4);
     std::vector<double> expected_values, expected_momenta;
-    const SgdSettings settings{0.9, 5e-4};
+    OptimizerState sgd(*backend, memory, *make_optimizer("SGD"), values.tensor());
+    const Tensor momenta = sgd.slots()[0].tensor;
+    for (std::int64_t i = 0; i < size; ++i) momenta.as<float>()[i] = std::sin(static_cast<float>(i));
     for (std::int64_t i = 0; i < size; ++i) {
         const double gradient = i < filters ? double{rounded_gradients[i]} : double{gradients[i]};
-        expected_momenta.push_back(settings.momentum * momenta[i] + gradient + settings.weight_decay * values[i]);
+        expected_momenta.push_back(0.9 * momenta.as<float>()[i] + gradient + 5e-4 * values[i]);
         expected_values.push_back(values[i] - 1e-3 * expected_momenta.back());
     }
     const auto step = [&](Buffer& given, RoundedBuffer& copies) {
-        sgd_step({}, values.tensor(), momenta.tensor(), given.tensor(), lr.tensor(), settings, {copies.tensor(), rounded_gradients.tensor()});
+        sgd.update(values.tensor(), given.tensor(), lr.tensor(), {copies.tensor(), rounded_gradients.tensor()});
     };
     step(gradients, rounded);
     CHECK(relative_difference(values, expected_values) < 1e-6);
-    CHECK(relative_difference(momenta, expected_momenta) < 1e-6);
+    CHECK(relative_difference(momenta.as<float>(), expected_momenta) < 1e-6);
     for (std::int64_t i = 0; i < filters; ++i) CHECK(rounded[i] == static_cast<float>(bfloat16(values[i])));
     Buffer short_gradients({size - 1});
     RoundedBuffer few({filters - 1});

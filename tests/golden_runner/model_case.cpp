@@ -4,6 +4,7 @@
 #include "cases.h"
 #include "device_data.h"
 #include "distillation_settings.h"
+#include "engine/optimizers/optimizers.h"
 #include "fill_rule.h"
 
 namespace mlkd::golden {
@@ -12,6 +13,10 @@ namespace {
 constexpr double logits_tolerance = 1e-4;
 constexpr double gradient_tolerance = 1e-3;
 constexpr double trajectory_tolerance = 2e-3;
+
+std::unique_ptr<Optimizer> sgd_of(const SafetensorsFile& file) {
+    return make_optimizer("SGD", {{"momentum", std::stod(file.meta("momentum"))}, {"weight_decay", std::stod(file.meta("weight_decay"))}});
+}
 
 std::vector<double> evaluate(Backend& backend, StepArena& arena, Network& network, const Tensor& images) {
     network.fold();
@@ -69,7 +74,7 @@ Report run_model_case(Backend& backend, const SafetensorsFile& file, DType preci
     report.compare("eval.logits", evaluate(backend, arena, *network, images), expected_values(file, "eval.logits"), logits_tolerance);
 
     TrainingStep step(backend, arena, *network, nullptr, DistillationConfig{},
-                      SgdSettings{std::stod(file.meta("momentum")), std::stod(file.meta("weight_decay"))});
+                      *sgd_of(file));
     step.set_learning_rate(std::stod(file.meta("lr")));
     for (int i = 0; i < 3; ++i) {
         step.run(images, target);
@@ -105,7 +110,7 @@ Report run_trajectory_case(Backend& backend, const SafetensorsFile& file, DType 
 
     StepArena arena(backend);
     TrainingStep step(backend, arena, *student, teacher.get(), config,
-                      SgdSettings{std::stod(file.meta("momentum")), std::stod(file.meta("weight_decay"))});
+                      *sgd_of(file));
     step.set_learning_rate(std::stod(file.meta("lr")));
     std::vector<double> losses;  // (steps, 5)
     for (int k = 0; k < steps; ++k) {

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "engine/kernels/elementwise.h"
-#include "engine/optimizers/sgd.h"
+#include "engine/optimizers/optimizers.h"
 #include "fixture.h"
 #include "layers/network.h"
 #include "naive.h"
@@ -138,11 +138,13 @@ TEST_CASE("bfloat16 networks: SGD with steps below a bfloat16's last place lower
     const auto network = make_network(*backend, "resnet8", 5, Role::trained, DType::bf16);
     network->parameters().initialise(2);
     ParameterStore& store = network->parameters();
+    PersistentArena memory(*backend);
+    OptimizerState optimizer(*backend, memory, *make_optimizer("SGD"), store.values());
     const auto step = [&] {  // returns Σ weight · logits before it
         const Trained now = train(*backend, arena, *network, images, weight, 1);
         double loss = 0;
         for (std::size_t i = 0; i < now.logits.size(); ++i) loss += now.logits[i] * values(weight)[i];
-        sgd_step({}, store.values(), store.momenta(), store.gradients(), lr, SgdSettings{}, store.rounded());
+        optimizer.update(store.values(), store.gradients(), lr, store.rounded());
         return loss;
     };
     const std::vector<double> start = values(store.values());

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "engine/optimizers/sgd.h"
 #include "fixture.h"
 #include "layers/ops/head.h"
 #include "layers/ops/head_kernels.h"
@@ -179,20 +178,4 @@ TEST_SUITE("team") {
             }
         }
     }
-}
-
-TEST_CASE_TEMPLATE("sgd: momentum and weight decay as PyTorch's, over three steps", T, float, double) {
-    BuffersOf<T> buffers(13);
-    const Tensor w = buffers.input({37}), v = buffers.constant({37}, 0), lr = buffers.constant({1}, static_cast<T>(0.05));
-    std::vector<double> expected_w = values(w), expected_v(37, 0.0);
-    for (int step = 0; step < 3; ++step) {
-        const Tensor g = buffers.input({37});
-        sgd_step({}, w, v, g, lr, {0.9, 5e-4});
-        for (std::size_t i = 0; i < 37; ++i) {
-            expected_v[i] = 0.9 * expected_v[i] + values(g)[i] + 5e-4 * expected_w[i];
-            expected_w[i] -= 0.05 * expected_v[i];
-        }
-    }
-    CHECK(naive::relative_error(values(w), expected_w) < either<T>(1e-6, 1e-11));
-    CHECK(naive::relative_error(values(v), expected_v) < either<T>(1e-6, 1e-11));
 }

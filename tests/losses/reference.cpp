@@ -111,7 +111,7 @@ Real share_up_to_median(const std::vector<Real>& values) {
 class Evaluation {
 public:
     explicit Evaluation(const Problem& problem) : config_(problem.config), target_(problem.target) {
-        for (int view = 0; view < views(config_.method); ++view) {
+        for (int view = 0; view < view_count(config_.method); ++view) {
             student_.push_back(matrix(problem, problem.student, view));
             if (!problem.teacher.empty()) teacher_.push_back(matrix(problem, problem.teacher, view));
             gradient_.push_back(zeros(student_[0].size(), student_[0][0].size()));
