@@ -1,12 +1,13 @@
 #pragma once
-// Cross entropy of logits with class labels, and its gradient.
+// Cross entropy of logits with class labels, with label smoothing (Szegedy et al., CVPR 2016) as PyTorch has it, and its gradient.
 #include "engine/kernels/launch.h"
 #include "engine/tensor.h"
 #include "losses/row_math.h"
 
 namespace mlkd {
 
-// row_loss[r] = -log softmax(logits[r])[y], dL_dlogits[r] = weight · (softmax(logits[r]) - onehot(y)).
+// With the target distribution q = (1 - smoothing) · onehot(y) + smoothing / C and p = softmax(logits[r]):
+//     row_loss[r] = -Σ q log p,     dL_dlogits[r] = weight · (p - q).
 template <class T> struct CrossEntropy {
     T* row_loss;                 // (V·B)
     T* dL_dlogits;               // (V·B, C)
@@ -15,6 +16,7 @@ template <class T> struct CrossEntropy {
     std::int64_t samples;        // B
     std::int64_t classes;        // C
     T weight;
+    T smoothing = 0;
 
     template <class Team>
     MLKD_HD void operator()(const Team& team, std::int64_t row) const {
@@ -23,19 +25,33 @@ template <class T> struct CrossEntropy {
         const std::int64_t y = target[row % samples];
         const RowMaximum<T> maximum = row_maximum(team, x, classes);
         const T tail = softmax_tail(team, x, classes, maximum);
-        const T scale = weight / (T{1} + tail);
+        const T scale = weight / (T{1} + tail), uniform = weight * smoothing / static_cast<T>(classes);
 #pragma omp simd
-        for (std::int64_t i = team.rank(); i < classes; i += team.size()) gradient[i] = scale * fast_exp(x[i] - maximum.value);
+        for (std::int64_t i = team.rank(); i < classes; i += team.size()) gradient[i] = scale * fast_exp(x[i] - maximum.value) - uniform;
+        const T mean = smoothing == 0 ? T{0} : mean_from(team, x, maximum.value);
         team.sync();
         if (team.rank() == 0) {
             row_loss[row] = cross_entropy_of(x, y, maximum, tail);
-            gradient[y] = y == maximum.place ? -scale * tail : gradient[y] - weight;  // p - 1 = -tail / (1 + tail)
+            gradient[y] = y == maximum.place ? -scale * tail - uniform : gradient[y] - weight;  // p - 1 = -tail / (1 + tail)
+            if (smoothing == 0) return;
+            row_loss[row] += smoothing * ((x[y] - maximum.value) - mean);
+            gradient[y] += weight * smoothing;
         }
+    }
+
+private:
+    // The mean of x - origin.
+    template <class Team>
+    MLKD_HD T mean_from(const Team& team, const T* x, T origin) const {
+        T sum = 0;
+#pragma omp simd reduction(+ : sum)
+        for (std::int64_t i = team.rank(); i < classes; i += team.size()) sum += x[i] - origin;
+        return team.sum(sum) / static_cast<T>(classes);
     }
 };
 
-// Overwrites row_loss and dL_dlogits, f32, or f64 like logits. weight already contains the mean over samples.
+// Overwrites row_loss and dL_dlogits, f32, or f64 like logits. weight already contains the mean over samples; smoothing in [0, 1).
 void cross_entropy(const Stream& stream, const Tensor& row_loss, const Tensor& dL_dlogits, const Tensor& logits, const Tensor& target,
-                   double weight);
+                   double weight, double smoothing);
 
 }  // namespace mlkd

@@ -35,6 +35,8 @@ void validate(const DistillationConfig& config) {
         if (const float temperature = config.temperatures[i]; !std::isfinite(temperature) || temperature <= 0)
             throw UsageError(fmt::format("temperatures[{}] is {}, but must be a finite number above 0", i, temperature));
     require_weight("ce_weight", config.ce_weight);
+    require_weight("label_smoothing", config.label_smoothing);
+    if (config.label_smoothing >= 1) throw UsageError(fmt::format("label_smoothing is {}, but must be less than 1", config.label_smoothing));
     require_weight("kd_weight", config.kd_weight);
     require_weight("instance_weight", config.instance_weight);
     require_weight("batch_weight", config.batch_weight);
@@ -96,7 +98,8 @@ void DistillationLoss::forward_backward(StepArena& arena, const Tensor& losses, 
     if (fuses(samples, classes))
         return fused_distillation(
             stream, arena, losses, dL_dlogits,
-            {student, teacher, target, terms_, device_terms_, counters_, config_.method == Method::mlkd_official, config_.ce_weight});
+            {student, teacher, target, terms_, device_terms_, counters_, config_.method == Method::mlkd_official, config_.ce_weight,
+             config_.label_smoothing});
     const auto term_count = static_cast<std::int64_t>(terms_.size());
     const bool kl = config_.divergence == Divergence::kl;
     const std::int64_t batch_parts = kl ? samples : gram_blocks(samples, classes);
@@ -112,7 +115,7 @@ void DistillationLoss::forward_backward(StepArena& arena, const Tensor& losses, 
         masks = shares.as<float>();
     }
 
-    cross_entropy(stream, row_ce, dL_dlogits, student, target, config_.ce_weight / static_cast<float>(samples));
+    cross_entropy(stream, row_ce, dL_dlogits, student, target, config_.ce_weight / static_cast<float>(samples), config_.label_smoothing);
 
     const Step step{dL_dlogits, student, teacher, row_kl, batch_sums, class_sums, masks, samples, classes};
     const std::int64_t small_side = std::min(samples, classes);

@@ -28,6 +28,7 @@ struct DistillationConfig {
     Method method = Method::none;
     std::vector<float> temperatures = {4};
     float ce_weight = 1;        // of the cross entropy, summed over the views
+    float label_smoothing = 0;  // of the cross entropy's targets, in [0, 1)
     float kd_weight = 0;        // of all three levels
     float instance_weight = 1;  // extra factors, one for each level
     float batch_weight = 1;

@@ -270,6 +270,7 @@ const char* out_of_use_by(const Config& config, const std::string& key) {
                               (key.starts_with("distiller.teacher") && method == Method::none);
     if (other_method) return "distiller.type";
     if (!key.starts_with("solver.")) return nullptr;
+    if (key.starts_with("solver.lr_decay_") && config.solver.schedule != "step") return "solver.schedule";
     const std::string name = key.substr(std::string_view("solver.").size());
     const auto& optimizers = config.solver.optimizer.parts;
     const bool an_optimizers = std::any_of(optimizers.begin(), optimizers.end(), [&](const auto& part) { return has_setting(*part, name); });
@@ -320,6 +321,7 @@ std::string config_hash(const Config& config) {
 DistillationConfig distillation_config(const Config& config) {
     DistillationConfig out;
     out.method = config.distiller.type;
+    out.label_smoothing = static_cast<float>(config.solver.label_smoothing);
     if (out.method == Method::none) return out;
     if (out.method == Method::kd) {
         out.temperatures = {static_cast<float>(config.kd.temperature)};
@@ -338,12 +340,6 @@ DistillationConfig distillation_config(const Config& config) {
     out.divergence = mlkd.divergence;
     out.logit_standardization = mlkd.logit_standardization;
     return out;
-}
-
-double learning_rate(const Config::Solver& solver, int epoch) {
-    const auto passed =
-        std::count_if(solver.lr_decay_stages.begin(), solver.lr_decay_stages.end(), [&](int stage) { return epoch > stage; });
-    return solver.lr * std::pow(solver.lr_decay_rate, static_cast<double>(passed));
 }
 
 std::string output_folder(const Config& config) {

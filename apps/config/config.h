@@ -43,6 +43,9 @@ struct Config {
         double lr = 0.05;
         std::vector<int> lr_decay_stages = {150, 180, 210};  // after each of these epochs, counted from 1
         double lr_decay_rate = 0.1;
+        std::string schedule = "step";  // or cosine, see learning_rate()
+        int warmup_epochs = 0;
+        double label_smoothing = 0;
         std::uint64_t seed = 0;
     } solver;
 
@@ -110,7 +113,9 @@ Config config_of(const nlohmann::ordered_json& settings, const std::string& plac
 // The part that the loss reads: the section of distiller.type.
 DistillationConfig distillation_config(const Config& config);
 
-// lr · lr_decay_rate^k with k the number of decay stages that are less than the epoch (counted from 1).
+// Of an epoch, counted from 1. step: lr · lr_decay_rate^k with k the number of decay stages that are less than the epoch. cosine:
+// lr · (1 + cos(π · t)) / 2 with t the share of the epochs after the warm-up that are over. In warm-up epoch e of w it is e / (w + 1) times
+// that.
 double learning_rate(const Config::Solver& solver, int epoch);
 
 // `output`, else log.prefix/project/name with whatever is awkward in a file name replaced by '_'.

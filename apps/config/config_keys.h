@@ -41,6 +41,11 @@ inline constexpr Rule<std::string> dataset{
     "auto, cifar100, cifar10, mnist, fashion-mnist, idx or synthetic", [](const std::string& v) {
         return is_one_of(v, {"auto", "cifar100", "cifar10", "mnist", "fashion-mnist", "idx", "synthetic"});
     }};
+inline const NameRule schedule{[] { return std::vector<std::string>{"step", "cosine"}; },
+                               [](const std::string& text) {
+                                   const std::string name = lower_case(text);
+                                   return is_one_of(name, {"step", "cosine"}) ? name : std::string();
+                               }};
 inline const NameRule optimizer{[] { return all_optimizers().names(); },
                                 [](const std::string& text) {
                                     for (const std::string& name : all_optimizers().names())
@@ -64,6 +69,7 @@ inline constexpr Rule<int> epochs{"1 to 1000000", [](const int& v) { return v >=
 inline constexpr Rule<int> images{"0 (all) or more", [](const int& v) { return v >= 0; }};
 inline constexpr Rule<int> workers{"1 to 256", [](const int& v) { return v >= 1 && v <= 256; }};
 inline constexpr Rule<int> threads{"0 (all cores) to 1024", [](const int& v) { return v >= 0 && v <= 1024; }};
+inline constexpr Rule<int> warmup{"0 (none) or more", [](const int& v) { return v >= 0; }};
 inline constexpr Rule<int> frequency{"0 (never) or more", [](const int& v) { return v >= 0; }};
 inline constexpr Rule<double> decay_rate{"greater than 0, at most 1", [](const double& v) { return v > 0 && v <= 1; }};
 inline constexpr Rule<std::vector<int>> stages{
@@ -110,6 +116,9 @@ template <class ConfigOrConst, class Visitor> void for_each_key(ConfigOrConst& c
     visit("solver.lr", c.solver.lr, rules::positive);
     visit("solver.lr_decay_stages", c.solver.lr_decay_stages, rules::stages);
     visit("solver.lr_decay_rate", c.solver.lr_decay_rate, rules::decay_rate);
+    visit("solver.schedule", c.solver.schedule, rules::schedule);
+    visit("solver.warmup_epochs", c.solver.warmup_epochs, rules::warmup);
+    visit("solver.label_smoothing", c.solver.label_smoothing, rules::below_one);
     for_each_part_key<ConfigOrConst>(c.solver.optimizer, "solver.", visit);
     visit("solver.seed", c.solver.seed, rules::seed);
     visit("kd.temperature", c.kd.temperature, rules::positive);

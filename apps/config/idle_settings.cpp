@@ -19,16 +19,12 @@ bool teaches(const DistillationConfig& losses) {
 
 void refuse_idle(const Config& config) {
     const Config::Solver& solver = config.solver;
-    for (int epoch = 1, last = 0; epoch <= solver.epochs; epoch = last + 1) {
-        // The rate changes after a stage only.
-        const auto stage = std::find_if(solver.lr_decay_stages.begin(), solver.lr_decay_stages.end(), [&](int s) { return s >= epoch; });
-        last = stage == solver.lr_decay_stages.end() ? solver.epochs : *stage;
+    for (int epoch = 1; epoch <= solver.epochs; ++epoch)
         if (static_cast<float>(learning_rate(solver, epoch)) == 0)
             throw UsageError(
-                fmt::format("solver.lr {} times solver.lr_decay_rate {} becomes 0 in float32 from epoch {} on: nothing would be "
-                            "learnt; raise them, or end with solver.epochs={}",
-                            solver.lr, solver.lr_decay_rate, epoch, epoch - 1));
-    }
+                fmt::format("the rate, from solver.lr {}, becomes 0 in float32 from epoch {} on: nothing would be learnt; raise solver.lr{}, "
+                            "or end with solver.epochs={}",
+                            solver.lr, epoch, solver.schedule == "step" ? " or solver.lr_decay_rate" : "", epoch - 1));
     const DistillationConfig losses = distillation_config(config);
     if (losses.method == Method::none || losses.ce_weight > 0 || teaches(losses)) return;
     const char* const section = losses.method == Method::kd ? "kd" : "mlkd";
@@ -42,8 +38,10 @@ std::vector<std::string> idle_settings(const Config& config, const std::vector<s
     std::vector<int> beyond;
     for (const int stage : solver.lr_decay_stages)
         if (stage >= solver.epochs) beyond.push_back(stage);
-    if (!beyond.empty() && solver.lr_decay_rate < 1)
+    if (!beyond.empty() && solver.lr_decay_rate < 1 && solver.schedule == "step")
         lines.push_back(fmt::format("solver.lr_decay_stages {}: no effect, there are {} epochs", fmt::join(beyond, ", "), solver.epochs));
+    if (solver.warmup_epochs >= solver.epochs)
+        lines.push_back(fmt::format("solver.warmup_epochs {}: there are {} epochs, all below solver.lr", solver.warmup_epochs, solver.epochs));
     if (config.log.save_checkpoint_freq > solver.epochs)
         lines.push_back(
             fmt::format("log.save_checkpoint_freq {}: no effect, there are {} epochs", config.log.save_checkpoint_freq, solver.epochs));

@@ -17,8 +17,8 @@ bool same_rates(const Config& before, const Config& now, std::int64_t epochs) {
 
 bool may_change(const std::string& key, const Config& before, const Config& now, const Progress& progress) {
     const std::int64_t done = progress.epoch - 1, begun = progress.next_batch > 0 ? progress.epoch : done;
-    if (key == "solver.epochs") return now.solver.epochs >= done;
-    if (key == "solver.lr" || key == "solver.lr_decay_stages" || key == "solver.lr_decay_rate") return same_rates(before, now, begun);
+    if (key == "solver.epochs") return now.solver.epochs >= done && same_rates(before, now, begun);
+    if (key.starts_with("solver.lr") || key == "solver.schedule" || key == "solver.warmup_epochs") return same_rates(before, now, begun);
     // The data themselves are compared.
     return key == "dataset.type" || key == "dataset.test.batch_size";
 }

@@ -79,7 +79,7 @@ void TrainingStep::forward_backward(const Tensor& images, const Tensor& target, 
         if (method_ == Method::none) {  // in float64 throughout: a deep network would multiply float32's roundings
             const Tensor row_loss = arena_.allocate("cross entropy f64", DType::f64, target.shape);
             const double weight = loss_.config().ce_weight / static_cast<double>(target.dim(0));
-            cross_entropy(backend_.stream(), row_loss, dL_dlogits, student.value, target, weight);
+            cross_entropy(backend_.stream(), row_loss, dL_dlogits, student.value, target, weight, loss_.config().label_smoothing);
         }
     });
     accumulate_accuracy(backend_.stream(), arena_, counters_, student_logits.slice(0, target.dim(0)), target,

@@ -63,7 +63,7 @@ void fused_distillation(const Stream& stream, StepArena& arena, const Tensor& lo
     const float *student = inputs.student.as<float>(), *teacher = inputs.teacher.empty() ? nullptr : inputs.teacher.as<float>();
     const Term* terms = inputs.device_terms;
     const FusedDistillation kernel{.cross_entropy = {row_ce, dL_dlogits.as<float>(), student, inputs.target.as<std::int32_t>(), samples,
-                                                     classes, inputs.ce_weight / static_cast<float>(samples)},
+                                                     classes, inputs.ce_weight / static_cast<float>(samples), inputs.label_smoothing},
                                    .softmaxes = {softmax, difference, nullptr, row_kl, nullptr, student, teacher, terms, samples, classes},
                                    .masks = {masks, mask_softmax, teacher, samples, classes},
                                    .correlation = {shares, batch_sums, class_sums, softmax, difference, student, terms, masks, layout,

@@ -154,6 +154,7 @@ struct FusedInputs {
     int* counters;                   // fused_counters() zeros on the device; zeros again afterwards
     bool official;                   // with the official masks
     float ce_weight;
+    float label_smoothing;
 };
 
 // Writes losses (5) and dL_dlogits (V·B, C). The workspace comes from the arena; put a Scope around the call.

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <filesystem>
 #include <regex>
 
@@ -166,7 +167,7 @@ TEST_CASE("configuration: the resolved form loads to the same configuration") {
 
 TEST_CASE("configuration: every key can be set, is written, and is refused under a misspelt name") {
     const std::vector<std::string> keys = config_keys();
-    CHECK(keys.size() == 48);
+    CHECK(keys.size() == 51);
     for (const std::string& key : keys) {
         CAPTURE(key);
         std::string pointer = "/" + key;
@@ -190,13 +191,14 @@ TEST_CASE("configuration: the hash changes with what determines the numbers alon
                               "distiller.student=resnet8", "distiller.teacher=resnet32", "distiller.teacher_checkpoint=x",
                               "mlkd.divergence=kl", "solver.lr_decay_stages=[1]", "distiller.type=kd", "dataset.type=cifar10",
                               "dataset.train_images=9", "dataset.test.images=9", "deterministic=true", "solver.type=AdamW",
-                              "solver.nesterov=true", "solver.momentum=0.8"}) {
+                              "solver.nesterov=true", "solver.momentum=0.8", "solver.schedule=cosine", "solver.warmup_epochs=5",
+                              "solver.label_smoothing=0.1"}) {
         CAPTURE(extra);
         CHECK(hash(extra) != reference);
     }
     for (const char* extra : {"device=cpu", "threads=3", "output=x", "log.prefix=x", "log.save_checkpoint_freq=3", "experiment.name=x",
                               "dataset.path=/x", "dataset.num_workers=3", "kd.temperature=3", "solver.lr=0.05", "solver.type=sgd",
-                              "solver.nesterov=false", "solver.beta1=0.8"}) {
+                              "solver.nesterov=false", "solver.beta1=0.8", "solver.schedule=step", "solver.warmup_epochs=0", "solver.label_smoothing=0"}) {
         CAPTURE(extra);
         CHECK(hash(extra) == reference);
     }
@@ -238,6 +240,29 @@ TEST_CASE("configuration: the learning rate falls after its stages") {
     CHECK(learning_rate(solver, 151) == doctest::Approx(0.005));
     CHECK(learning_rate(solver, 210) == doctest::Approx(0.0005));
     CHECK(learning_rate(solver, 480) == doctest::Approx(0.00005));
+}
+
+TEST_CASE("configuration: a cosine from the rate to almost 0, and a linear warm-up") {
+    Config::Solver solver;
+    solver.schedule = "cosine";
+    solver.epochs = 10;
+    const auto cosine = [](double share) { return 0.05 * (1 + std::cos(3.141592653589793 * share)) / 2; };
+    CHECK(learning_rate(solver, 1) == 0.05);
+    CHECK(learning_rate(solver, 4) == doctest::Approx(cosine(0.3)));
+    CHECK(learning_rate(solver, 6) == doctest::Approx(0.025));
+    CHECK(learning_rate(solver, 10) == doctest::Approx(cosine(0.9)));
+    solver.warmup_epochs = 4;
+    for (int epoch = 1; epoch <= 4; ++epoch) CHECK(learning_rate(solver, epoch) == doctest::Approx(0.01 * epoch));
+    CHECK(learning_rate(solver, 5) == 0.05);
+    CHECK(learning_rate(solver, 6) == doctest::Approx(cosine(1.0 / 6)));
+    solver.schedule = "step";
+    solver.lr_decay_stages = {3, 6};
+    CHECK(learning_rate(solver, 3) == doctest::Approx(0.03));
+    CHECK(learning_rate(solver, 4) == doctest::Approx(0.004));
+    CHECK(learning_rate(solver, 7) == doctest::Approx(0.0005));
+    CHECK(failure_of("solver.schedule=linear") == "command line: solver.schedule: unknown \"linear\"; allowed: step, cosine");
+    CHECK(failure_of("solver.label_smoothing=1").ends_with("0 or more, and less than 1 in float32"));
+    CHECK(failure_of("solver.warmup_epochs=-1").ends_with("impossible value -1; allowed: 0 (none) or more"));
 }
 
 TEST_CASE("configuration: the output folder has no awkward names") {

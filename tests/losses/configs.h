@@ -37,6 +37,11 @@ inline std::vector<std::pair<std::string, DistillationConfig>> all_configs() {
         {"official standardized", config_of(Method::mlkd_official, {2, 3, 5, 2, 6}, Divergence::frobenius, true)},
         {"official kl", config_of(Method::mlkd_official, {4, 3, 5, 2}, Divergence::kl)},
     };
+    for (auto& [name, method] : {std::pair{"none, smoothed", Method::none}, {"mlkd, smoothed", Method::mlkd}, {"official, smoothed", Method::mlkd_official}}) {
+        DistillationConfig smoothed = config_of(method, {4, 2});
+        smoothed.label_smoothing = 0.1f;
+        configs.emplace_back(name, smoothed);
+    }
     DistillationConfig weighted = config_of(Method::mlkd);
     weighted.instance_weight = 0.5f;
     weighted.batch_weight = 3;

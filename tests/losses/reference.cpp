@@ -172,6 +172,13 @@ private:
             const Real own = std::exp(z[b][y] - maximum);
             losses_[LossPart::ce] += weight * (own > 0 ? std::log1p(others / own) : std::log(others) + maximum - z[b][y]);
             for (std::size_t c = 0; c < p[b].size(); ++c) gradient_[view][b][c] += weight * (c == y ? -others / (others + own) : p[b][c]);
+            if (config_.label_smoothing == 0) continue;
+            const Real share = config_.label_smoothing / static_cast<Real>(p[b].size());  // what each class gets from the label
+            for (std::size_t c = 0; c < p[b].size(); ++c) {
+                losses_[LossPart::ce] += weight * share * (z[b][y] - z[b][c]);
+                gradient_[view][b][c] -= weight * share;
+            }
+            gradient_[view][b][y] += weight * config_.label_smoothing;
         }
     }
 
