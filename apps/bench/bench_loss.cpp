@@ -4,22 +4,31 @@
 #include <algorithm>
 #include <array>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "apps/bench/bench_case.h"
-#include "losses/distillation.h"
-#include "losses/mlkd/terms.h"
+#include "losses/methods.h"
 
 namespace mlkd {
 namespace {
 
+constexpr const char* kl = "mlkd_kl";
+
+// A label and a method with its settings.
 struct NamedLoss {
-    const char* name;
-    Method method;
-    Divergence divergence;
+    std::string name;
+    std::shared_ptr<const Method> method;
 };
-constexpr std::array losses{NamedLoss{"kd", Method::kd, Divergence::frobenius}, NamedLoss{"mlkd", Method::mlkd, Divergence::frobenius},
-                            NamedLoss{"mlkd_official", Method::mlkd_official, Divergence::frobenius},
-                            NamedLoss{"mlkd_kl", Method::mlkd, Divergence::kl}};
+
+// All methods with a teacher, and mlkd with its other divergence.
+std::vector<NamedLoss> losses() {
+    std::vector<NamedLoss> all;
+    for (const auto& method : all_methods().parts)
+        if (method->has_teacher()) all.push_back({method->name(), method->clone()});
+    all.push_back({kl, make_method("mlkd", {{"divergence", "kl"}})});
+    return all;
+}
 
 struct LossSize {
     std::int64_t samples, classes;
@@ -29,48 +38,28 @@ constexpr std::array sizes{LossSize{64, 100},    LossSize{256, 100},   LossSize{
 
 // The divergence between correlation matrices of C × C has C² B multiplications and C² logarithms a term: minutes.
 bool takes_minutes(const NamedLoss& loss, const LossSize& size) {
-    return loss.divergence == Divergence::kl && std::max(size.samples, size.classes) > 1000;
-}
-
-DistillationConfig config_of(const NamedLoss& loss) {
-    DistillationConfig config;
-    config.method = loss.method;
-    if (loss.method != Method::kd) config.temperatures = {4, 3, 5, 2, 6};
-    config.ce_weight = 0.1f;
-    config.kd_weight = 0.9f;
-    config.divergence = loss.divergence;
-    return config;
-}
-
-// The five matrix products of each term with squared distances, see gram_correlation.h.
-double flop_of(const DistillationConfig& config, const LossSize& size) {
-    if (config.divergence == Divergence::kl) return 0;
-    const auto terms = terms_of(config);
-    const auto correlating = std::count_if(terms.begin(), terms.end(), [](const Term& term) { return term.correlates(); });
-    const auto small = static_cast<double>(std::min(size.samples, size.classes));
-    return 10.0 * static_cast<double>(correlating) * small * small * static_cast<double>(std::max(size.samples, size.classes));
+    return loss.name == kl && std::max(size.samples, size.classes) > 1000;
 }
 
 BenchWork prepare(Backend& backend, const NamedLoss& loss, const LossSize& size) {
     struct State {
-        State(Backend& device, const DistillationConfig& config) : arena(device, 1 << 20), tensors(device), function(device, config) {}
+        State(Backend& device, const Method& method) : arena(device, 1 << 20), tensors(device), function(device, method) {}
         StepArena arena;
         BenchTensors tensors;
-        DistillationLoss function;
+        Loss function;
     };
-    const DistillationConfig config = config_of(loss);
-    auto state = std::make_shared<State>(backend, config);
-    const Shape shape{view_count(loss.method) * size.samples, size.classes};
+    auto state = std::make_shared<State>(backend, *loss.method);
+    const Shape shape{loss.method->views() * size.samples, size.classes};
     const Tensor student = state->tensors.uniform(shape, -4, 4), teacher = state->tensors.uniform(shape, -8, 8);
     const Tensor target = state->tensors.labels(size.samples, size.classes);
-    const Tensor parts = state->tensors.zeros({loss_part_count}), dL_dlogits = state->tensors.zeros(shape);
+    const Tensor parts = state->tensors.zeros({static_cast<std::int64_t>(state->function.parts().size())}), dL_dlogits = state->tensors.zeros(shape);
     const auto run = [=] {
         state->arena.begin("loss");
         state->function.forward_backward(state->arena, parts, dL_dlogits, student, teacher, target);
         state->arena.end();
     };
     return {.run = run,
-            .flop = flop_of(config, size),
+            .flop = loss.method->product_flop(size.samples, size.classes),
             .bytes = 3.0 * static_cast<double>(student.bytes()),
             .workspace_bytes = [state] { return static_cast<double>(state->arena.reserved_bytes()); }};
 }
@@ -78,7 +67,7 @@ BenchWork prepare(Backend& backend, const NamedLoss& loss, const LossSize& size)
 }  // namespace
 
 void add_loss_cases(std::vector<BenchCase>& cases) {
-    for (const NamedLoss& loss : losses)
+    for (const NamedLoss& loss : losses())
         for (const LossSize& size : sizes)
             if (!takes_minutes(loss, size))
                 cases.push_back({fmt::format("loss/{}/{}x{}", loss.name, size.samples, size.classes),

@@ -6,6 +6,7 @@
 #include "apps/bench/bench_case.h"
 #include "apps/train/training_step.h"
 #include "engine/optimizers/optimizers.h"
+#include "losses/methods.h"
 
 namespace mlkd {
 namespace {
@@ -20,7 +21,7 @@ double training_flop_per_image(const Network& network) {
 
 struct TrainingState {
     TrainingState(Backend& backend, DType precision, const std::string& student_name, const std::string& teacher_name,
-                  const DistillationConfig& losses)
+                  const Method& method)
         : arena(backend), tensors(backend), student(make_network(backend, student_name, classes, Role::trained, precision)) {
         student->parameters().initialise(1);
         if (!teacher_name.empty()) {
@@ -28,7 +29,7 @@ struct TrainingState {
             teacher->parameters().initialise(2);
             teacher->fold();
         }
-        step = std::make_unique<TrainingStep>(backend, arena, *student, teacher.get(), losses, *make_optimizer("SGD"));
+        step = std::make_unique<TrainingStep>(backend, arena, *student, teacher.get(), method, *make_optimizer("SGD"));
         step->set_learning_rate(0.01);
         images = tensors.uniform({step->views() * batch, 32, 32, 3}, -2, 2, precision);
         target = tensors.labels(batch, classes);
@@ -42,8 +43,8 @@ struct TrainingState {
 };
 
 BenchWork prepare_training(Backend& backend, DType precision, const std::string& student, const std::string& teacher,
-                           const DistillationConfig& losses) {
-    auto state = std::make_shared<TrainingState>(backend, precision, student, teacher, losses);
+                           const Method& method) {
+    auto state = std::make_shared<TrainingState>(backend, precision, student, teacher, method);
     const auto images = static_cast<double>(state->step->views() * batch);
     double flop = training_flop_per_image(*state->student);
     if (state->teacher != nullptr) flop += state->teacher->flop_per_image();
@@ -75,23 +76,17 @@ BenchWork prepare_evaluation(Backend& backend, DType precision, const std::strin
 }  // namespace
 
 void add_step_cases(std::vector<BenchCase>& cases, DType precision) {
-    const auto training = [precision](const std::string& student, const std::string& teacher, const DistillationConfig& losses) {
-        return [=](Backend& backend) { return prepare_training(backend, precision, student, teacher, losses); };
+    const auto training = [precision](const std::string& student, const std::string& teacher, const std::string& name) {
+        const std::shared_ptr<const Method> method = make_method(name);
+        return [=](Backend& backend) { return prepare_training(backend, precision, student, teacher, *method); };
     };
     for (const char* name : {"resnet20", "resnet8x4"}) {
-        cases.push_back({fmt::format("step/train/{}/{}", name, batch), training(name, "", {})});
+        cases.push_back({fmt::format("step/train/{}/{}", name, batch), training(name, "", "none")});
         cases.push_back({fmt::format("step/evaluate/{}/{}", name, batch),
                          [name, precision](Backend& backend) { return prepare_evaluation(backend, precision, name); }});
     }
-    for (const Method method : {Method::mlkd, Method::mlkd_official}) {
-        DistillationConfig losses;
-        losses.method = method;
-        losses.temperatures = {4, 3, 5, 2, 6};
-        losses.ce_weight = 0.1f;
-        losses.kd_weight = 0.9f;
-        cases.push_back({fmt::format("step/{}/resnet32x4_resnet8x4/{}", method == Method::mlkd ? "mlkd" : "mlkd_official", batch),
-                         training("resnet8x4", "resnet32x4", losses)});
-    }
+    for (const char* method : {"mlkd", "mlkd_official"})
+        cases.push_back({fmt::format("step/{}/resnet32x4_resnet8x4/{}", method, batch), training("resnet8x4", "resnet32x4", method)});
 }
 
 }  // namespace mlkd

@@ -112,33 +112,10 @@ void read(std::vector<double>& out, const Setting& setting) {
 
 // What follows a value that is none of the known ones.
 std::string advice(const std::string& key, const std::string& text, const std::vector<std::string>& known) {
-    const std::string foreign = foreign_name(key, text);
+    const bool capitals = std::find(known.begin(), known.end(), lower_case(text)) != known.end();  // it is one but for these
+    std::string foreign = foreign_name(key, text);
+    if (foreign.empty() && key == "distiller.type" && !capitals) foreign = missing_method(text);
     return foreign.empty() ? did_you_mean(text, known) : ": " + foreign;
-}
-
-template <class E, std::size_t N, class Same>
-void read_name(E& out, const EnumName<E> (&names)[N], const Setting& setting, const Same& same) {
-    std::vector<std::string> known;
-    for (const EnumName<E>& name : names) known.emplace_back(name.name);
-    std::string text;
-    read(text, setting);
-    for (const EnumName<E>& name : names) {
-        if (!same(text, std::string(name.name))) continue;
-        out = name.value;
-        return;
-    }
-    const std::string hint = advice(setting.key, text, known);
-    fail(setting,
-         fmt::format("unknown {}{}{}allowed: {}", in_quotes(text), hint, hint.ends_with('?') ? " " : "; ", fmt::join(known, ", ")));
-}
-void read(Method& out, const Setting& setting) {
-    // mdistiller's NONE and KD are ours. Its successors' MLKD is not our mlkd: other capitals are refused.
-    read_name(out, method_names, setting, [](const std::string& text, const std::string& name) {
-        return text == name || (text == "NONE" && name == "none") || (text == "KD" && name == "kd");
-    });
-}
-void read(Divergence& out, const Setting& setting) {
-    read_name(out, divergence_names, setting, [](const std::string& text, const std::string& name) { return lower_case(text) == name; });
 }
 
 template <class T> void check(const T& value, const Rule<T>& rule, const Setting& setting) {
@@ -208,8 +185,6 @@ void apply(Config& config, const Setting& setting) {
     throw UsageError(fmt::format("{}: unknown key {}{}", setting.place, in_quotes(setting.key), key_advice(setting.key)));
 }
 
-ordered_json json_of(Method value) { return method_names[static_cast<std::size_t>(value)].name; }
-ordered_json json_of(Divergence value) { return divergence_names[static_cast<std::size_t>(value)].name; }
 template <class T> ordered_json json_of(const T& value) { return value; }
 
 void put(ordered_json& root, const std::string& key, ordered_json value) {
@@ -233,14 +208,15 @@ Config load_config(const std::string& path, const std::vector<std::string>& over
         for (const Setting& setting : settings_of_file(path, kind_of)) take(setting);
     for (const Setting& setting : settings_of_arguments(overrides)) take(setting);
 
-    if (config.distiller.type != Method::none && config.distiller.teacher.empty())
+    if (config.distiller.method->has_teacher() && config.distiller.teacher.empty())
         throw UsageError(fmt::format("{}: distiller.teacher: distiller.type {} needs a teacher; name its model",
                                      places.count("distiller.type") ? places["distiller.type"] : path,
-                                     json_of(config.distiller.type).get<std::string>()));
+                                     config.distiller.method.chosen));
     if (config.deterministic && config.nondeterministic)
         throw UsageError(fmt::format("{}: deterministic: excludes nondeterministic; set one of them to false",
                                      places.count("deterministic") ? places["deterministic"] : path));
     config.solver.optimizer->check();
+    config.distiller.method->check();
     refuse_idle(config);
     return config;
 }
@@ -263,12 +239,19 @@ Config config_of(const ordered_json& settings, const std::string& place) {
     return config;
 }
 
+namespace {
+
+bool is_of_methods(const Config& config, const std::string& key) {
+    const auto& methods = config.distiller.method.parts;
+    return std::any_of(methods.begin(), methods.end(), [&](const auto& method) { return key.starts_with(std::string(method->section()) + "."); });
+}
+
+}  // namespace
+
 const char* out_of_use_by(const Config& config, const std::string& key) {
-    const Method method = config.distiller.type;
-    const bool other_method = (key.starts_with("kd.") && method != Method::kd) ||
-                              (key.starts_with("mlkd.") && method != Method::mlkd && method != Method::mlkd_official) ||
-                              (key.starts_with("distiller.teacher") && method == Method::none);
-    if (other_method) return "distiller.type";
+    const Method& method = *config.distiller.method;
+    const bool of_other_method = is_of_methods(config, key) && !key.starts_with(std::string(method.section()) + ".");
+    if (of_other_method || (key.starts_with("distiller.teacher") && !method.has_teacher())) return "distiller.type";
     if (!key.starts_with("solver.")) return nullptr;
     if (key.starts_with("solver.lr_decay_") && config.solver.schedule != "step") return "solver.schedule";
     const std::string name = key.substr(std::string_view("solver.").size());
@@ -298,7 +281,7 @@ bool determines_numbers(const Config& config, const std::string& key) {
     if (key == "dataset.test.images") return config.dataset.test.images > 0;
     if (key == "precision") return config.precision == "bf16";
     if (key == "deterministic") return config.deterministic;
-    return key.starts_with("distiller.teacher") || key.starts_with("kd.") || key.starts_with("mlkd.");
+    return key.starts_with("distiller.teacher") || is_of_methods(config, key);
 }
 
 ordered_json numeric_settings(const Config& config) {
@@ -316,30 +299,6 @@ std::string config_hash(const Config& config) {
         hash.add(fmt::format("{}={}\n", key, json_of(value).dump()));
     });
     return hash.text();
-}
-
-DistillationConfig distillation_config(const Config& config) {
-    DistillationConfig out;
-    out.method = config.distiller.type;
-    out.label_smoothing = static_cast<float>(config.solver.label_smoothing);
-    if (out.method == Method::none) return out;
-    if (out.method == Method::kd) {
-        out.temperatures = {static_cast<float>(config.kd.temperature)};
-        out.ce_weight = static_cast<float>(config.kd.loss.ce_weight);
-        out.kd_weight = static_cast<float>(config.kd.loss.kd_weight);
-        out.logit_standardization = config.kd.logit_standardization;
-        return out;
-    }
-    const Config::Mlkd& mlkd = config.mlkd;
-    out.temperatures.assign(mlkd.temperatures.begin(), mlkd.temperatures.end());
-    out.ce_weight = static_cast<float>(mlkd.loss.ce_weight);
-    out.kd_weight = static_cast<float>(mlkd.loss.kd_weight);
-    out.instance_weight = static_cast<float>(mlkd.loss.instance_weight);
-    out.batch_weight = static_cast<float>(mlkd.loss.batch_weight);
-    out.class_weight = static_cast<float>(mlkd.loss.class_weight);
-    out.divergence = mlkd.divergence;
-    out.logit_standardization = mlkd.logit_standardization;
-    return out;
 }
 
 std::string output_folder(const Config& config) {
@@ -361,6 +320,17 @@ std::vector<std::string> config_keys() {
     const Config config;
     for_each_key(config, [&](const char* key, const auto&, const auto&) { keys.emplace_back(key); });
     return keys;
+}
+
+std::vector<std::string> method_key_rows() {
+    std::vector<std::string> rows;
+    const Config config;
+    for (const auto& method : config.distiller.method.parts)
+        for_each_setting(*method, [&](const char* key, const auto& value, const auto&, const char* meaning) {
+            std::string row = fmt::format("| `{}.{}` | `{}` | {} |", method->section(), key, json_of(value).dump(), meaning);
+            if (std::find(rows.begin(), rows.end(), row) == rows.end()) rows.push_back(std::move(row));
+        });
+    return rows;
 }
 
 }  // namespace mlkd

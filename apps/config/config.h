@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "engine/optimizers/optimizers.h"
-#include "losses/distillation.h"
+#include "losses/methods.h"
 
 namespace mlkd {
 
@@ -30,7 +30,7 @@ struct Config {
     } dataset;
 
     struct Distiller {
-        Method type = Method::none;
+        Choice<Method> method = all_methods();  // distiller.type, and the settings of each
         std::string teacher;  // models, see network_names()
         std::string student = "resnet8x4";
         std::string teacher_checkpoint;
@@ -48,28 +48,6 @@ struct Config {
         double label_smoothing = 0;
         std::uint64_t seed = 0;
     } solver;
-
-    struct Kd {  // distiller.type kd
-        double temperature = 4;
-        bool logit_standardization = false;
-        struct Loss {
-            double ce_weight = 0.1;
-            double kd_weight = 0.9;
-        } loss;
-    } kd;
-
-    struct Mlkd {  // distiller.type mlkd and mlkd_official
-        std::vector<double> temperatures = {4, 3, 5, 2, 6};
-        Divergence divergence = Divergence::frobenius;
-        bool logit_standardization = false;
-        struct Loss {
-            double ce_weight = 0.1;
-            double kd_weight = 0.9;
-            double instance_weight = 1;
-            double batch_weight = 1;
-            double class_weight = 1;
-        } loss;
-    } mlkd;
 
     struct Log {
         std::string prefix = "output";
@@ -110,9 +88,6 @@ nlohmann::ordered_json numeric_settings(const Config& config);
 nlohmann::ordered_json settings_of(const Config& config);
 Config config_of(const nlohmann::ordered_json& settings, const std::string& place);
 
-// The part that the loss reads: the section of distiller.type.
-DistillationConfig distillation_config(const Config& config);
-
 // Of an epoch, counted from 1. step: lr · lr_decay_rate^k with k the number of decay stages that are less than the epoch. cosine:
 // lr · (1 + cos(π · t)) / 2 with t the share of the epochs after the warm-up that are over. In warm-up epoch e of w it is e / (w + 1) times
 // that.
@@ -123,6 +98,9 @@ std::string output_folder(const Config& config);
 
 // The keys, dotted, in the order of to_json().
 std::vector<std::string> config_keys();
+
+// The methods' keys as rows of a table in Markdown: "| `kd.temperature` | `4.0` | T |".
+std::vector<std::string> method_key_rows();
 
 // The key whose last part is this name in any case ("LR": "solver.lr"), of several the solver's or the first; "" for none.
 std::string key_ending_in(const std::string& name);

@@ -14,14 +14,6 @@
 
 namespace mlkd {
 
-template <class E> struct EnumName {
-    E value;
-    const char* name;
-};
-inline constexpr EnumName<Method> method_names[] = {
-    {Method::none, "none"}, {Method::kd, "kd"}, {Method::mlkd, "mlkd"}, {Method::mlkd_official, "mlkd_official"}};
-inline constexpr EnumName<Divergence> divergence_names[] = {{Divergence::frobenius, "frobenius"}, {Divergence::kl, "kl"}};
-
 namespace rules {
 
 inline bool is_one_of(const std::string& value, std::initializer_list<const char*> names) {
@@ -46,6 +38,13 @@ inline const NameRule schedule{[] { return std::vector<std::string>{"step", "cos
                                    const std::string name = lower_case(text);
                                    return is_one_of(name, {"step", "cosine"}) ? name : std::string();
                                }};
+// mdistiller's names are ours. Other capitals are refused: its successors' MLKD is not our mlkd.
+inline const NameRule method{[] { return all_methods().names(); },
+                             [](const std::string& text) {
+                                 for (const auto& known : all_methods().parts)
+                                     if (text == known->name() || text == known->other_name()) return std::string(known->name());
+                                 return std::string();
+                             }};
 inline const NameRule optimizer{[] { return all_optimizers().names(); },
                                 [](const std::string& text) {
                                     for (const std::string& name : all_optimizers().names())
@@ -61,8 +60,6 @@ inline constexpr Rule<std::string> precision{"auto, fp32, tf32 or bf16", [](cons
                                                  return is_one_of(v, {"auto", "fp32", "tf32", "bf16"});
                                              }};
 inline constexpr Rule<std::string> products{"fp32 or tf32", [](const std::string& v) { return is_one_of(v, {"fp32", "tf32"}); }};
-inline constexpr Rule<Method> method{"", [](const Method&) { return true; }};
-inline constexpr Rule<Divergence> divergence{"", [](const Divergence&) { return true; }};
 inline constexpr Rule<std::uint64_t> seed{"0 to 2^64 - 1", [](const std::uint64_t&) { return true; }};
 inline constexpr Rule<int> batch{"1 to 65536", [](const int& v) { return v >= 1 && v <= 65536; }};
 inline constexpr Rule<int> epochs{"1 to 1000000", [](const int& v) { return v >= 1 && v <= 1'000'000; }};
@@ -77,21 +74,17 @@ inline constexpr Rule<std::vector<int>> stages{
     [](const std::vector<int>& v) {
         return !v.empty() && v.front() >= 1 && std::adjacent_find(v.begin(), v.end(), std::greater_equal<>()) == v.end();
     }};
-inline constexpr Rule<std::vector<double>> temperatures{
-    "1 to 64 numbers greater than 0", [](const std::vector<double>& v) {
-        return !v.empty() && v.size() <= 64 && std::all_of(v.begin(), v.end(), [](double t) { return t > 0; });
-    }};
 
 }  // namespace rules
 
 // The settings of all parts of a choice: visit(key, value, rule). Parts may share a key. It is one key when the configuration is looked at
 // (const), and set in each of them.
-template <class ConfigOrConst, class P, class Visitor>
-void for_each_part_key(const Choice<P>& choice, const std::string& prefix, Visitor& visit) {
+template <class ConfigOrConst, class P, class Section, class Visitor>
+void for_each_part_key(const Choice<P>& choice, const Section& section, Visitor& visit) {
     std::set<std::string> seen;
     for (const auto& part : choice.parts)
         for_each_setting(*part, [&](const char* name, auto& value, const auto& rule, const char*) {
-            const std::string key = prefix + name;
+            const std::string key = std::string(section(*part)) + "." + name;
             if (seen.insert(key).second || !std::is_const_v<ConfigOrConst>) visit(key.c_str(), value, rule);
         });
 }
@@ -106,7 +99,7 @@ template <class ConfigOrConst, class Visitor> void for_each_key(ConfigOrConst& c
     visit("dataset.num_workers", c.dataset.num_workers, rules::workers);
     visit("dataset.test.batch_size", c.dataset.test.batch_size, rules::batch);
     visit("dataset.test.images", c.dataset.test.images, rules::images);
-    visit("distiller.type", c.distiller.type, rules::method);
+    visit("distiller.type", c.distiller.method.chosen, rules::method);
     visit("distiller.teacher", c.distiller.teacher, rules::model_or_none);
     visit("distiller.student", c.distiller.student, rules::model);
     visit("distiller.teacher_checkpoint", c.distiller.teacher_checkpoint, rules::path);
@@ -119,20 +112,9 @@ template <class ConfigOrConst, class Visitor> void for_each_key(ConfigOrConst& c
     visit("solver.schedule", c.solver.schedule, rules::schedule);
     visit("solver.warmup_epochs", c.solver.warmup_epochs, rules::warmup);
     visit("solver.label_smoothing", c.solver.label_smoothing, rules::below_one);
-    for_each_part_key<ConfigOrConst>(c.solver.optimizer, "solver.", visit);
+    for_each_part_key<ConfigOrConst>(c.solver.optimizer, [](const Optimizer&) { return "solver"; }, visit);
     visit("solver.seed", c.solver.seed, rules::seed);
-    visit("kd.temperature", c.kd.temperature, rules::positive);
-    visit("kd.logit_standardization", c.kd.logit_standardization, rules::flag);
-    visit("kd.loss.ce_weight", c.kd.loss.ce_weight, rules::weight);
-    visit("kd.loss.kd_weight", c.kd.loss.kd_weight, rules::weight);
-    visit("mlkd.temperatures", c.mlkd.temperatures, rules::temperatures);
-    visit("mlkd.divergence", c.mlkd.divergence, rules::divergence);
-    visit("mlkd.logit_standardization", c.mlkd.logit_standardization, rules::flag);
-    visit("mlkd.loss.ce_weight", c.mlkd.loss.ce_weight, rules::weight);
-    visit("mlkd.loss.kd_weight", c.mlkd.loss.kd_weight, rules::weight);
-    visit("mlkd.loss.instance_weight", c.mlkd.loss.instance_weight, rules::weight);
-    visit("mlkd.loss.batch_weight", c.mlkd.loss.batch_weight, rules::weight);
-    visit("mlkd.loss.class_weight", c.mlkd.loss.class_weight, rules::weight);
+    for_each_part_key<ConfigOrConst>(c.distiller.method, [](const Method& method) { return method.section(); }, visit);
     visit("log.prefix", c.log.prefix, rules::folder);
     visit("log.save_checkpoint_freq", c.log.save_checkpoint_freq, rules::frequency);
     visit("device", c.device, rules::device);

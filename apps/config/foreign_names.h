@@ -8,4 +8,7 @@ namespace mlkd {
 // part): which of ours is which. "" for a name that is not known elsewhere. Upper and lower case alike.
 std::string foreign_name(const std::string& key, const std::string& name);
 
+// A word about a method of mdistiller's that is not among ours; "" for any other text.
+std::string missing_method(const std::string& name);
+
 }  // namespace mlkd

@@ -7,16 +7,6 @@
 #include "engine/error.h"
 
 namespace mlkd {
-namespace {
-
-// Whether the teacher has a part in the loss. Products as the loss forms them: two small weights may make 0.
-bool teaches(const DistillationConfig& losses) {
-    if (losses.method == Method::kd) return losses.kd_weight > 0;
-    return losses.kd_weight * std::max({losses.instance_weight, losses.batch_weight, losses.class_weight}) > 0;
-}
-
-}  // namespace
-
 void refuse_idle(const Config& config) {
     const Config::Solver& solver = config.solver;
     for (int epoch = 1; epoch <= solver.epochs; ++epoch)
@@ -25,11 +15,11 @@ void refuse_idle(const Config& config) {
                 fmt::format("the rate, from solver.lr {}, becomes 0 in float32 from epoch {} on: nothing would be learnt; raise solver.lr{}, "
                             "or end with solver.epochs={}",
                             solver.lr, epoch, solver.schedule == "step" ? " or solver.lr_decay_rate" : "", epoch - 1));
-    const DistillationConfig losses = distillation_config(config);
-    if (losses.method == Method::none || losses.ce_weight > 0 || teaches(losses)) return;
-    const char* const section = losses.method == Method::kd ? "kd" : "mlkd";
-    throw UsageError(
-        fmt::format("{0}.loss.ce_weight is 0, and {0}.loss.kd_weight or what it multiplies is 0, too: nothing would be learnt", section));
+    const Method& method = *config.distiller.method;
+    if (!method.has_cross_entropy() && !method.teaches())
+        throw UsageError(fmt::format("the weight of the cross entropy in {}., and those of the teacher's losses or what they multiply, are 0: "
+                                     "nothing would be learnt",
+                                     method.section()));
 }
 
 std::vector<std::string> idle_settings(const Config& config, const std::vector<std::string>& overrides) {
@@ -45,8 +35,7 @@ std::vector<std::string> idle_settings(const Config& config, const std::vector<s
     if (config.log.save_checkpoint_freq > solver.epochs)
         lines.push_back(
             fmt::format("log.save_checkpoint_freq {}: no effect, there are {} epochs", config.log.save_checkpoint_freq, solver.epochs));
-    const DistillationConfig losses = distillation_config(config);
-    if (losses.method != Method::none && !teaches(losses))
+    if (const Method& method = *config.distiller.method; method.has_teacher() && !method.teaches())
         lines.emplace_back("the weights of the teacher's losses are 0: it has no effect");
     for (const std::string& override : overrides)
         if (const char* by = out_of_use_by(config, override.substr(0, override.find('='))); by != nullptr)

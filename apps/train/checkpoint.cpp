@@ -5,46 +5,63 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <cstring>
+#include <iterator>
+#include <map>
 
 #include "apps/config/fnv1a.h"
 #include "data/readers/load.h"
 #include "engine/error.h"
 #include "engine/files/safetensors.h"
+#include "losses/meters/accuracy.h"
 
 namespace mlkd {
 namespace {
 
 const std::string optimizer_prefix = "optimizer.";  // then slot.parameter, or number
-const std::string progress_name = "progress";
+const std::string progress_prefix = "progress.";
+constexpr int format = 2;
+const std::string format_key = "checkpoint_format";
 
-static_assert(std::is_trivially_copyable_v<LossMeter::Reading>);
-constexpr std::size_t reading_size = sizeof(LossMeter::Reading) / sizeof(double);
-constexpr std::size_t scalars = 7;
-constexpr std::size_t progress_size = scalars + reading_size + 3;
+using Numbers = std::map<std::string, double>;
 
-std::vector<double> pack(const Progress& progress) {
-    std::vector<double> values{static_cast<double>(progress.epoch), static_cast<double>(progress.next_batch), progress.best_top1,
-                               static_cast<double>(progress.best_epoch), progress.last_top1, progress.seconds,
-                               progress.waited_for_data};
-    values.resize(progress_size);
-    std::memcpy(values.data() + scalars, &progress.losses, sizeof progress.losses);
-    std::memcpy(values.data() + scalars + reading_size, progress.counts.data(), sizeof progress.counts);
-    return values;
+// A progress as named numbers and back: visit(name, number), which reads or sets it. `parts` are those of the losses.
+template <class ProgressOrConst, class Visit> void for_each_number(ProgressOrConst& progress, const Visit& visit) {
+    visit("epoch", progress.epoch);
+    visit("next_batch", progress.next_batch);
+    visit("best_top1", progress.best_top1);
+    visit("best_epoch", progress.best_epoch);
+    visit("last_top1", progress.last_top1);
+    visit("seconds", progress.seconds);
+    visit("waited_for_data", progress.waited_for_data);
+    visit("samples", progress.losses.samples);
+    visit("steps", progress.losses.steps);
+    visit("top1", progress.counts[AccuracyCounter::top1]);
+    visit("top5", progress.counts[AccuracyCounter::top5]);
+    visit("cross_entropy", progress.counts[AccuracyCounter::cross_entropy]);
+    for (std::size_t part = 0; part < progress.parts.size(); ++part) visit("loss." + progress.parts[part], progress.losses.sums[part]);
 }
 
-Progress unpack(std::span<const double> values) {
-    Progress progress;
-    progress.epoch = static_cast<std::int64_t>(values[0]);
-    progress.next_batch = static_cast<std::int64_t>(values[1]);
-    progress.best_top1 = values[2];
-    progress.best_epoch = static_cast<std::int64_t>(values[3]);
-    progress.last_top1 = values[4];
-    progress.seconds = values[5];
-    progress.waited_for_data = values[6];
-    std::memcpy(static_cast<void*>(&progress.losses), values.data() + scalars, sizeof progress.losses);
-    std::memcpy(progress.counts.data(), values.data() + scalars + reading_size, sizeof progress.counts);
-    return progress;
+// Format 1 has all numbers in one tensor "progress", in this order; of every method five parts.
+constexpr const char* format_1[] = {"epoch",      "next_batch", "best_top1",  "best_epoch", "last_top1", "seconds", "waited_for_data",
+                                    "loss.ce",    "loss.instance", "loss.batch", "loss.class", "loss.total", "samples", "steps",
+                                    "bad step",   "bad part",   "top1",       "top5",       "cross_entropy"};
+
+// The numbers of a full checkpoint; none for any other file.
+Numbers saved_numbers(const SafetensorsFile& file) {
+    Numbers numbers;
+    if (const auto old = file.tensors.find("progress"); old != file.tensors.end()) {
+        if (old->second.dtype == DType::f64 && old->second.elements() == std::ssize(format_1))
+            for (std::size_t i = 0; i < std::size(format_1); ++i) numbers[format_1[i]] = old->second.as<double>()[i];
+        return numbers;
+    }
+    for (const auto& [name, tensor] : file.tensors)
+        if (name.starts_with(progress_prefix) && tensor.dtype == DType::f64 && tensor.elements() == 1)
+            numbers[name.substr(progress_prefix.size())] = tensor.as<double>()[0];
+    return numbers;
+}
+
+bool belongs_to_network(const std::string& name) {
+    return !name.starts_with(optimizer_prefix) && !name.starts_with(progress_prefix) && name != "progress";
 }
 
 SafetensorsFile weights_file(const Network& network, const CheckpointInfo& info) {
@@ -129,8 +146,11 @@ void save_checkpoint(const std::string& path, const Network& network, const Opti
         const double number = optimizer.read(tensor);
         file.tensors[optimizer_prefix + name] = HostTensor::of<double>({1}, std::span<const double>(&number, 1));
     }
-    const std::vector<double> packed = pack(progress);
-    file.tensors[progress_name] = HostTensor::of<double>({static_cast<std::int64_t>(packed.size())}, std::span<const double>(packed));
+    for_each_number(progress, [&](const std::string& name, const auto& value) {
+        const auto number = static_cast<double>(value);
+        file.tensors[progress_prefix + name] = HostTensor::of<double>({1}, std::span<const double>(&number, 1));
+    });
+    file.metadata[format_key] = std::to_string(format);
     write_safetensors(path, file);
 }
 
@@ -187,7 +207,7 @@ bool same_data(const CheckpointInfo& saved, const CheckpointInfo& now) {
 void load_weights(Network& network, const SafetensorsFile& file, const std::string& path) {
     std::map<std::string, HostTensor> state;
     for (const auto& [name, tensor] : file.tensors)
-        if (!name.starts_with(optimizer_prefix) && name != progress_name) state[name] = tensor;
+        if (belongs_to_network(name)) state[name] = tensor;
     const CheckpointInfo info = checkpoint_info(file);
     if (!info.model.empty() && info.model != network.name())
         throw Error(fmt::format("{}: holds a {}, but a {} is wanted", path, info.model, network.name()));
@@ -218,18 +238,26 @@ std::unique_ptr<Network> load_network(Backend& backend, const std::string& path,
     return network;
 }
 
-Progress checkpoint_progress(const SafetensorsFile& file, const std::string& path) {
-    const auto found = file.tensors.find(progress_name);
-    if (found == file.tensors.end() || found->second.dtype != DType::f64 ||
-        found->second.elements() != static_cast<std::int64_t>(progress_size))
-        throw Error(fmt::format("{}: holds weights only, no run to resume (resume from last.safetensors)", path));
-    const Progress progress = unpack(found->second.as<double>());
+Progress checkpoint_progress(const SafetensorsFile& file, const std::string& path, const std::vector<std::string>& parts) {
+    if (const int written = number(file, format_key, 1); written > format)
+        throw Error(fmt::format("{}: a checkpoint of format {}, from a later version; this one reads up to {}", path, written, format));
+    const Numbers numbers = saved_numbers(file);
+    if (numbers.empty()) throw Error(fmt::format("{}: holds weights only, no run to resume (resume from last.safetensors)", path));
+    Progress progress;
+    progress.parts = parts;
+    progress.losses.sums.resize(parts.size());
+    for_each_number(progress, [&](const std::string& name, auto& value) {
+        const auto found = numbers.find(name);
+        if (found == numbers.end()) throw Error(fmt::format("{}: has no '{}{}': damaged", path, progress_prefix, name));
+        value = static_cast<std::remove_reference_t<decltype(value)>>(found->second);
+    });
     if (!(progress.epoch >= 1) || progress.next_batch < 0) throw Error(fmt::format("{}: its progress makes no sense: damaged", path));
     return progress;
 }
 
-Progress load_checkpoint(Network& network, const OptimizerState& optimizer, const SafetensorsFile& file, const std::string& path) {
-    const Progress progress = checkpoint_progress(file, path);
+Progress load_checkpoint(Network& network, const OptimizerState& optimizer, const std::vector<std::string>& parts,
+                         const SafetensorsFile& file, const std::string& path) {
+    const Progress progress = checkpoint_progress(file, path, parts);
     ParameterStore& store = network.parameters();
     const auto require_tensor = [&](const std::string& name, DType dtype, std::int64_t elements) {
         const auto found = file.tensors.find(name);

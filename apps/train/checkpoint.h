@@ -1,10 +1,11 @@
 #pragma once
 // Networks and training runs in safetensors files. A weights file holds a network under PyTorch's names, shapes and
-// order; a full checkpoint adds, under "optimizer." and "progress.", what a run needs to continue bit for bit. Both are
-// written whole or not at all.
+// order; a full checkpoint adds, under "optimizer." and "progress.", what a run needs to continue bit for bit, each number by its
+// name. Both are written whole or not at all. Metadata has the format's number, 2; files of format 1, which have none, are read, too.
 #include <array>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "engine/optimizers/optimizer.h"
 #include "layers/network.h"
@@ -19,7 +20,8 @@ struct Progress {
     double best_top1 = -1;        // percent
     std::int64_t best_epoch = 0;
     double last_top1 = -1;
-    LossMeter::Reading losses;       // of the epoch under way
+    std::vector<std::string> parts;  // of the losses: their names
+    LossMeter::Reading losses;       // of the epoch under way, finite
     std::array<double, 3> counts{};  // likewise: see AccuracyCounter
     double seconds = 0;              // likewise: wall time spent on it before an interruption
     double waited_for_data = 0;      // likewise: seconds of it
@@ -68,8 +70,10 @@ void load_weights(Network& network, const SafetensorsFile& file, const std::stri
 std::unique_ptr<Network> load_network(Backend& backend, const std::string& path, const std::string& model, Role role,
                                       DType precision = DType::f32, CheckpointInfo* info = nullptr);
 // Where the run of a full checkpoint stands; nothing else is looked at.
-Progress checkpoint_progress(const SafetensorsFile& file, const std::string& path);
+Progress checkpoint_progress(const SafetensorsFile& file, const std::string& path, const std::vector<std::string>& parts = {});
 // Sets network, the optimizer's memory and progress from a full checkpoint.
-Progress load_checkpoint(Network& network, const OptimizerState& optimizer, const SafetensorsFile& file, const std::string& path);
+// parts: of the losses that the run adds up.
+Progress load_checkpoint(Network& network, const OptimizerState& optimizer, const std::vector<std::string>& parts,
+                         const SafetensorsFile& file, const std::string& path);
 
 }  // namespace mlkd

@@ -3,20 +3,19 @@
 #include <array>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "apps/evaluate/evaluation.h"
-#include "losses/distillation.h"
 #include "losses/meters/accuracy.h"
 #include "losses/meters/meter.h"
 
 namespace mlkd {
 
-inline constexpr std::array part_names{"ce", "instance", "batch", "class", "total"};  // in the order of LossPart
-
 // Training of an epoch, or of its part so far.
 struct EpochTraining {
     std::int64_t epoch = 0, epochs = 0;
     double lr = 0;
+    std::vector<std::string> parts;  // of the losses, the total last
     LossMeter::Reading losses;
     std::array<double, accuracy_counter_count> counts{};  // see AccuracyCounter
     double seconds = 0, waited_for_data = 0;

@@ -32,16 +32,15 @@ constexpr std::int64_t steps_between_checks = 10;
 Config checked(Config config) {
     if (config.dataset.path.empty())
         throw UsageError("dataset.path is empty: name the data's folder, e.g. dataset.path=cifar-100-binary, or synthetic");
-    if (config.distiller.type != Method::none && config.distiller.teacher_checkpoint.empty())
+    if (config.distiller.method->has_teacher() && config.distiller.teacher_checkpoint.empty())
         throw UsageError("distiller.teacher_checkpoint is empty: name the teacher's checkpoint (train one with type none)");
-    validate(distillation_config(config));
     return config;
 }
 
 // Files that the run reads and must not replace. Data sets have names that no run gives.
 std::vector<std::string> inputs(const Config& config, const TrainOptions& options) {
     std::vector<std::string> files{options.config_file};
-    if (config.distiller.type != Method::none) files.push_back(config.distiller.teacher_checkpoint);
+    if (config.distiller.method->has_teacher()) files.push_back(config.distiller.teacher_checkpoint);
     return files;
 }
 
@@ -61,7 +60,7 @@ void keep_first(Dataset& data, std::int64_t images, const char* key) {
 
 // nullptr where none is asked for.
 std::unique_ptr<Network> load_teacher(Backend& backend, const Config& config, CheckpointInfo& info) {
-    if (config.distiller.type == Method::none) return nullptr;
+    if (!config.distiller.method->has_teacher()) return nullptr;
     return load_network(backend, config.distiller.teacher_checkpoint, config.distiller.teacher, Role::frozen,
                         network_type(config.precision), &info);
 }
@@ -87,8 +86,7 @@ Trainer::Trainer(Config config, const TrainOptions& options)
       test_data_(load_checked(config_, Split::test)),
       train_data_(load_checked(config_, Split::train)),
       arena_(*backend_),
-      memory_(*backend_),
-      meter_(*backend_, memory_) {
+      memory_(*backend_) {
     keep_first(train_data_, config_.dataset.train_images, "dataset.train_images");
     keep_first(test_data_, config_.dataset.test.images, "dataset.test.images");
     data_crc_ = fmt::format("{:08x}", content_crc(train_data_));
@@ -99,15 +97,17 @@ Trainer::Trainer(Config config, const TrainOptions& options)
         for (const std::string& line : idle_on_cpu(config_)) print("note      {}\n", line);
     print("data      {}: {} training and {} test images, {} classes\n", train_data_.name, train_data_.size(), test_data_.size(),
           train_data_.classes);
-    const DistillationConfig losses = distillation_config(config_);
+    const Method& method = *config_.distiller.method;
     student_ = make_network(*backend_, config_.distiller.student, static_cast<int>(train_data_.classes), Role::trained,
                             network_type(config_.precision));
     student_->parameters().initialise(config_.solver.seed);
-    print("{} {}: {} parameters, {:.1f} MFLOP an image forward\n", losses.method == Method::none ? "network  " : "student  ",
+    print("{} {}: {} parameters, {:.1f} MFLOP an image forward\n", method.has_teacher() ? "student  " : "network  ",
           student_->name(), student_->parameters().trainable_elements(), student_->flop_per_image() / 1e6);
     if (teacher_) check_teacher();
-    step_.emplace(*backend_, arena_, *student_, teacher_.get(), losses,
-                  *config_.solver.optimizer);
+    step_.emplace(*backend_, arena_, *student_, teacher_.get(), method, *config_.solver.optimizer, config_.solver.label_smoothing);
+    meter_.emplace(*backend_, memory_, static_cast<int>(step_->parts().size()));
+    progress_.losses = meter_->read();
+    progress_.parts = step_->parts();
     const std::int64_t batch = config_.solver.batch_size;
     train_feed_ = make_feed(*backend_, train_data_,
                             {.batch_size = batch,
@@ -118,7 +118,7 @@ Trainer::Trainer(Config config, const TrainOptions& options)
                              .workers = config_.dataset.num_workers},
                             student_->precision());
     test_feed_ = make_test_feed(*backend_, *student_, test_data_, config_.dataset.test.batch_size);
-    runner_.emplace(*backend_, *train_feed_, *step_, meter_, config_.graph);
+    runner_.emplace(*backend_, *train_feed_, *step_, *meter_, config_.graph);
     evaluator_.emplace(*backend_, arena_, *student_, *test_feed_, config_.graph);
     if (options.resume)
         resume();
@@ -148,8 +148,8 @@ void Trainer::resume() {
     const SafetensorsFile file = read_safetensors(folder_.last());
     const CheckpointInfo saved = checkpoint_info(file);
     check_same_run(saved, checkpoint_progress(file, folder_.last()));
-    progress_ = load_checkpoint(*student_, step_->optimizer(), file, folder_.last());
-    meter_.restore(progress_.losses);
+    progress_ = load_checkpoint(*student_, step_->optimizer(), step_->parts(), file, folder_.last());
+    meter_->restore(progress_.losses);
     backend_->copy_from_host(step_->counters().data, progress_.counts.data(), step_->counters().bytes());
     folder_.keep_metrics_up_to(progress_.epoch - 1);
     // From now on config.json is this configuration, which such a checkpoint may need to be told from.
@@ -228,10 +228,11 @@ void Trainer::train_epoch() {
     const Clock::time_point start = Clock::now();
     const double earlier_seconds = progress_.seconds, earlier_wait = progress_.waited_for_data;
     if (progress_.next_batch == 0) {
-        meter_.reset();
+        meter_->reset();
         backend_->fill_zero(step_->counters().data, step_->counters().bytes());
     }
     step_->set_learning_rate(learning_rate(config_.solver, static_cast<int>(progress_.epoch)));
+    step_->set_epoch(static_cast<int>(progress_.epoch));
     train_feed_->start_epoch(static_cast<std::uint32_t>(progress_.epoch), progress_.next_batch);
     const auto take_time = [&] {
         progress_.seconds = earlier_seconds + seconds_since(start);
@@ -246,12 +247,12 @@ void Trainer::train_epoch() {
         ++progress_.next_batch;
         take_time();
         if (progress_.next_batch % steps_between_checks == 0) {
-            check_losses(meter_.read());
+            check_losses(meter_->read());
             if (line_.visible()) line_.show(progress_text(training(), progress_.next_batch, train_feed_->batches()));
         }
     }
     line_.clear();
-    check_losses(meter_.read());
+    check_losses(meter_->read());
     take_time();  // until the device was done
     save_progress();
     stop_if_signalled();
@@ -274,7 +275,8 @@ void Trainer::finish_epoch() {
     progress_.epoch = train.epoch + 1;
     progress_.next_batch = 0;
     progress_.seconds = progress_.waited_for_data = 0;
-    progress_.losses = {};
+    meter_->reset();  // the next epoch has no sums yet
+    progress_.losses = meter_->read();
     progress_.counts = {};
     folder_.append_metrics(metrics);
     const CheckpointInfo described = info(train.epoch);
@@ -294,7 +296,8 @@ EpochTraining Trainer::training() {
     EpochTraining now{.epoch = progress_.epoch,
                       .epochs = config_.solver.epochs,
                       .lr = learning_rate(config_.solver, static_cast<int>(progress_.epoch)),
-                      .losses = meter_.read(),
+                      .parts = step_->parts(),
+                      .losses = meter_->read(),
                       .counts = {},
                       .seconds = progress_.seconds,
                       .waited_for_data = progress_.waited_for_data};
@@ -304,7 +307,7 @@ EpochTraining Trainer::training() {
 
 void Trainer::save_progress() {
     check_parameters();
-    progress_.losses = meter_.read();
+    progress_.losses = meter_->read();
     backend_->copy_to_host(progress_.counts.data(), step_->counters().data, step_->counters().bytes());
     CheckpointInfo described = info(progress_.epoch - 1);
     if (progress_.next_batch > 0) described.top1 = -1;  // these weights have not been tested
@@ -313,7 +316,7 @@ void Trainer::save_progress() {
 
 void Trainer::check_losses(const LossMeter::Reading& reading) const {
     if (reading.bad_step < 0) return;
-    fail_non_finite(fmt::format("loss part '{}'", part_names[static_cast<int>(reading.bad_part)]),
+    fail_non_finite(fmt::format("loss part '{}'", step_->parts()[static_cast<std::size_t>(reading.bad_part)]),
                     static_cast<std::int64_t>(reading.bad_step) + 1);
 }
 

@@ -62,7 +62,7 @@ private:
     std::string teacher_digest_;
     std::unique_ptr<BatchFeed> train_feed_, test_feed_;
     std::optional<TrainingStep> step_;
-    LossMeter meter_;
+    std::optional<LossMeter> meter_;
     std::optional<StepRunner> runner_;
     std::optional<Evaluator> evaluator_;
     bool graph_shown_ = false;

@@ -5,25 +5,23 @@
 #include "engine/error.h"
 #include "engine/kernels/elementwise.h"
 #include "engine/types.h"
-#include "losses/cross_entropy.h"
 
 namespace mlkd {
 
-TrainingStep::TrainingStep(Backend& backend, StepArena& arena, Network& student, const Network* teacher, const DistillationConfig& losses,
-                           const Optimizer& optimizer)
+TrainingStep::TrainingStep(Backend& backend, StepArena& arena, Network& student, const Network* teacher, const Method& method,
+                           const Optimizer& optimizer, double label_smoothing)
     : backend_(backend),
       arena_(arena),
       student_(student),
       teacher_(teacher),
-      method_(losses.method),
-      loss_(backend, losses),
+      loss_(backend, method, label_smoothing),
       memory_(backend),
       optimizer_(backend, memory_, optimizer, student.parameters().values()),
       lr_(memory_.allocate("learning rate", student.parameters().values().dtype, {1})),
-      losses_(memory_.allocate("losses", DType::f32, {5})),
+      losses_(memory_.allocate("losses", DType::f32, {static_cast<std::int64_t>(loss_.parts().size())})),
       counters_(memory_.allocate("accuracy", DType::f64, {accuracy_counter_count})),
       tape_(backend, arena) {
-    MLKD_CHECK((teacher == nullptr) == (method_ == Method::none), "training step: a teacher belongs to distillation, and only to it");
+    MLKD_CHECK((teacher == nullptr) != method.has_teacher(), "training step: a teacher belongs to distillation, and only to it");
     MLKD_CHECK(teacher == nullptr || teacher->precision() == student.precision(), "training step: teacher and student differ in precision");
 }
 
@@ -76,11 +74,7 @@ void TrainingStep::forward_backward(const Tensor& images, const Tensor& target, 
         const Tensor rounded = arena_.allocate("grad logits f32", DType::f32, dL_dlogits.shape);
         loss_.forward_backward(arena_, losses_, rounded, student_logits, teacher_logits, target);
         convert(backend_.stream(), dL_dlogits, rounded);
-        if (method_ == Method::none) {  // in float64 throughout: a deep network would multiply float32's roundings
-            const Tensor row_loss = arena_.allocate("cross entropy f64", DType::f64, target.shape);
-            const double weight = loss_.config().ce_weight / static_cast<double>(target.dim(0));
-            cross_entropy(backend_.stream(), row_loss, dL_dlogits, student.value, target, weight, loss_.config().label_smoothing);
-        }
+        loss_.gradient_in_f64(arena_, dL_dlogits, student.value, target);
     });
     accumulate_accuracy(backend_.stream(), arena_, counters_, student_logits.slice(0, target.dim(0)), target,
                         meter == nullptr ? AddLosses{} : meter->adding(losses_, target.dim(0)));

@@ -6,19 +6,21 @@
 
 #include "engine/optimizers/optimizer.h"
 #include "layers/network.h"
-#include "losses/distillation.h"
+#include "losses/method.h"
 #include "losses/meters/accuracy.h"
 
 namespace mlkd {
 
 class TrainingStep {
 public:
-    // teacher: nullptr for Method::none; of the student's precision; its fold() must have been called. The step arena is
+    // teacher: nullptr for a method without one; of the student's precision; its fold() must have been called. The step arena is
     // shared with others.
-    TrainingStep(Backend& backend, StepArena& arena, Network& student, const Network* teacher, const DistillationConfig& losses,
-                 const Optimizer& optimizer);
+    TrainingStep(Backend& backend, StepArena& arena, Network& student, const Network* teacher, const Method& method,
+                 const Optimizer& optimizer, double label_smoothing = 0);
 
     void set_learning_rate(double lr);
+    // What the method changes by epoch, counted from 1. Before the first call it is epoch 1.
+    void set_epoch(int epoch) { loss_.set_epoch(epoch); }
 
     // images (V·B, 32, 32, 3) of the student's precision, weak view first; target (B) i32; both in device memory.
     void run(const Tensor& images, const Tensor& target);
@@ -29,7 +31,7 @@ public:
     // run() without the update of the parameters.
     void run_without_update(const Tensor& images, const Tensor& target);
 
-    // Of the last step: ce, instance, batch, class, total (5), on the device.
+    // Of the last step: the method's parts and their total (parts()), on the device.
     const Tensor& losses() const { return losses_; }
     // Since they were zeroed: correct top-1 and top-5 and summed cross entropy of the weak view (3) f64, see AccuracyCounter.
     const Tensor& counters() const { return counters_; }
@@ -39,7 +41,8 @@ public:
     // What the optimizer remembers.
     const OptimizerState& optimizer() const { return optimizer_; }
 
-    int views() const { return view_count(method_); }
+    int views() const { return loss_.method().views(); }
+    std::vector<std::string> parts() const { return loss_.parts(); }
 
 private:
     void enqueue_without_update(const Tensor& images, const Tensor& target, const LossMeter* meter);
@@ -50,12 +53,11 @@ private:
     StepArena& arena_;
     Network& student_;
     const Network* teacher_;
-    Method method_;
-    DistillationLoss loss_;
+    Loss loss_;
     PersistentArena memory_;
     OptimizerState optimizer_;
     Tensor lr_;        // (1) of the type of the student's master values
-    Tensor losses_;    // (5)
+    Tensor losses_;    // (parts())
     Tensor counters_;  // (3)
     Tape tape_;
     Tensor logits_;

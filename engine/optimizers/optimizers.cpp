@@ -12,10 +12,10 @@ Choice<Optimizer> all_optimizers() {
     return {std::move(parts), "SGD"};
 }
 
-std::unique_ptr<Optimizer> make_optimizer(const std::string& name, std::initializer_list<std::pair<const char*, double>> settings) {
+std::unique_ptr<Optimizer> make_optimizer(const std::string& name, std::initializer_list<Assignment> settings) {
     Choice<Optimizer> all = all_optimizers();
     all.chosen = name;
-    for (const auto& [key, value] : settings) set(*all, key, value);
+    for (const Assignment& assignment : settings) set(*all, assignment);
     return all->clone();
 }
 

@@ -2,7 +2,6 @@
 // The list of optimizers, by the names of solver.type.
 #include <initializer_list>
 #include <memory>
-#include <utility>
 
 #include "engine/optimizers/optimizer.h"
 #include "engine/settings/choice.h"
@@ -13,6 +12,6 @@ namespace mlkd {
 Choice<Optimizer> all_optimizers();
 
 // One by its name, with settings by key: make_optimizer("SGD", {{"momentum", 0.5}}). Throws Error where there is no such thing.
-std::unique_ptr<Optimizer> make_optimizer(const std::string& name, std::initializer_list<std::pair<const char*, double>> settings = {});
+std::unique_ptr<Optimizer> make_optimizer(const std::string& name, std::initializer_list<Assignment> settings = {});
 
 }  // namespace mlkd

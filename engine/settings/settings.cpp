@@ -7,21 +7,40 @@
 #include "engine/error.h"
 
 namespace mlkd {
+namespace {
 
-void set(Part& part, const std::string& key, double number) {
+using Value = decltype(Assignment::value);
+
+// Whether the value is of a fitting type.
+template <class T> bool convert(T& out, const Value& value) {
+    const auto* list = std::get_if<std::vector<double>>(&value);
+    if constexpr (std::is_arithmetic_v<T>) {
+        const auto* number = std::get_if<double>(&value);
+        if (number == nullptr && list != nullptr && list->size() == 1) number = list->data();
+        if (number != nullptr) out = static_cast<T>(*number);
+        return number != nullptr;
+    } else {
+        const auto* same = std::get_if<T>(&value);
+        if (same != nullptr) out = *same;
+        return same != nullptr;
+    }
+}
+
+template <class T> bool allowed(const T& value, const Rule<T>& rule) { return rule.holds(value); }
+bool allowed(const std::string& value, const NameRule& rule) { return !rule.find(value).empty(); }
+
+}  // namespace
+
+void set(Part& part, const Assignment& assignment) {
     bool known = false;
-    for_each_setting(part, [&](const char* name, auto& value, const auto& rule, const char*) {
-        using T = std::remove_reference_t<decltype(value)>;
-        if constexpr (std::is_arithmetic_v<T>) {
-            if (key != name) return;
-            known = true;
-            if (const auto given = static_cast<T>(number); rule.holds(given))
-                value = given;
-            else
-                throw Error(fmt::format("{}: {} is {}, allowed: {}", part.name(), key, number, rule.allowed));
-        }
+    for_each_setting(part, [&](const char* key, auto& value, const auto& rule, const char*) {
+        std::remove_reference_t<decltype(value)> given{};
+        if (std::string_view(key) != assignment.key || !convert(given, assignment.value)) return;
+        known = true;
+        if (!allowed(given, rule)) throw Error(fmt::format("{}: {} has a value that is not allowed", part.name(), key));
+        value = given;
     });
-    if (!known) throw Error(fmt::format("{}: has no number '{}'", part.name(), key));
+    if (!known) throw Error(fmt::format("{}: has no setting '{}' of this type", part.name(), assignment.key));
 }
 
 bool has_setting(Part& part, const std::string& key) {

@@ -7,6 +7,7 @@
 //     }
 #include <string>
 #include <type_traits>
+#include <variant>
 #include <vector>
 
 namespace mlkd {
@@ -63,8 +64,13 @@ template <class Visit> void for_each_setting(Part& part, Visit&& visit) {
     part.settings(visitor);
 }
 
-// Sets a number by key. Throws Error where there is no such key, or its rule forbids the value.
-void set(Part& part, const std::string& key, double value);
+// A setting by key, for parts that are made without a configuration. A flag is 0 or 1; a number is a list of one, too.
+struct Assignment {
+    const char* key;
+    std::variant<double, std::vector<double>, std::string> value;
+};
+// Throws Error where there is no such key of that type, or its rule forbids the value.
+void set(Part& part, const Assignment& assignment);
 bool has_setting(Part& part, const std::string& key);
 
 namespace rules {

@@ -88,7 +88,8 @@ void logit_gradient(const Stream& stream, const Tensor& dL_dlogits, const Tensor
 
 // Sums the values of all rows and terms, in double and in fixed order. One row.
 struct LossSums {
-    float* losses;            // (5), see LossPart
+    float* losses;            // (parts + 1): the first ones of LossPart, and the total
+    int parts;
     const float* row_ce;      // (V·B)
     const float* row_kl;      // (terms, B)
     const float* batch_sums;  // (correlating terms, batch_parts)
@@ -122,11 +123,13 @@ struct LossSums {
         batch = team.sum(batch);
         class_ = team.sum(class_);
         if (team.rank() == 0) {
-            losses[LossPart::ce] = static_cast<float>(ce);
-            losses[LossPart::instance] = static_cast<float>(instance);
-            losses[LossPart::batch] = static_cast<float>(batch);
-            losses[LossPart::class_] = static_cast<float>(class_);
-            losses[LossPart::total] = static_cast<float>(ce + instance + batch + class_);
+            const double values[] = {ce, instance, batch, class_};
+            double total = 0;
+            for (int part = 0; part < parts; ++part) {
+                losses[part] = static_cast<float>(values[part]);
+                total += values[part];
+            }
+            losses[parts] = static_cast<float>(total);
         }
     }
 

@@ -46,19 +46,19 @@ std::vector<Term> terms_of(const DistillationConfig& config) {
     TermList terms(config.logit_standardization);
     for (std::size_t i = 0; i < config.temperatures.size(); ++i) {
         const float temperature = config.temperatures[i];
-        switch (config.method) {
-            case Method::none:
+        switch (config.levels) {
+            case Levels::none:
                 break;
-            case Method::kd:
+            case Levels::instance:
                 terms.add_instance(weak, temperature, instance, 0);
                 break;
-            case Method::mlkd:
+            case Levels::paper:
                 for (int view : {weak, strong}) {
                     terms.add_correlation(view, temperature, batch, class_);
                     terms.add_instance(view, temperature, instance, 0);
                 }
                 break;
-            case Method::mlkd_official:
+            case Levels::released:
                 terms.add_correlation(weak, temperature, batch, class_);
                 terms.add_instance(weak, temperature, 0, instance);
                 terms.add_instance(i < strong_entries ? strong : weak, temperature, instance, 0);

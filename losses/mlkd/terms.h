@@ -1,14 +1,13 @@
 #pragma once
-// What each method adds up: a list of terms, one for each view and temperature.
+// What the levels add up: a list of terms, one for each view and temperature.
 #include <vector>
 
 #include "engine/kernels/device_code.h"
-#include "losses/distillation.h"
+#include "losses/mlkd/distillation.h"
 
 namespace mlkd {
 
-// One view at one temperature T. Its share of the loss, with m_b and m_c the means of the official masks (1 in every
-// other method), B samples and C classes:
+// One view at one temperature T. Its share of the loss, with m_b and m_c the means of the official masks (else 1), B samples and C classes:
 //     (instance + instance_masked · m_b) · T² / B · Σ_b KL(teacher ‖ student)
 //     + batch · m_b / B · (distance of the B × B matrices) + class_ · m_c / C · (distance of the C × C matrices)
 struct Term {

@@ -55,8 +55,16 @@ TEST_CASE("checkpoints: a full one holds the weights of the other and the state 
         REQUIRE(last.tensors.contains(name));
         CHECK(last.tensor(name).bytes == tensor.bytes);
     }
-    for (const auto& [name, tensor] : last.tensors) momenta += name.starts_with("optimizer.momentum.");
-    CHECK(last.tensors.size() == student.tensors.size() + momenta + 1);
+    std::size_t numbers = 0;
+    for (const auto& [name, tensor] : last.tensors) {
+        momenta += name.starts_with("optimizer.momentum.");
+        numbers += name.starts_with("progress.");
+    }
+    CHECK(last.tensors.size() == student.tensors.size() + momenta + numbers);
+    CHECK(last.tensor("progress.epoch").as<double>()[0] == 5);
+    CHECK(last.tensors.contains("progress.loss.ce"));
+    CHECK(last.tensors.contains("progress.loss.total"));
+    CHECK(last.meta("checkpoint_format") == "2");
     CHECK(student.meta("model") == "resnet8");
     CHECK(student.meta("classes") == "4");
     CHECK(student.meta("epoch") == "4");

@@ -7,18 +7,18 @@ using namespace mlkd::test;
 
 TEST_CASE("configuration: names of other code bases mean what they mean there, or are refused with ours") {
     const auto type = [&](const std::string& name) {
-        return load_config("", {"distiller.teacher=resnet20", "distiller.type=" + name}).distiller.type;
+        return load_config("", {"distiller.teacher=resnet20", "distiller.type=" + name}).distiller.method.chosen;
     };
-    CHECK(type("KD") == Method::kd);
-    CHECK(type("NONE") == Method::none);
-    CHECK(type("mlkd_official") == Method::mlkd_official);
+    CHECK(type("KD") == "kd");
+    CHECK(type("NONE") == "none");
+    CHECK(type("mlkd_official") == "mlkd_official");
     for (const char* name : {"MLKD", "Mlkd", "KD_ours", "kd_ours"}) {
         CAPTURE(name);
         const std::string message = failure_of(std::string("distiller.type=") + name);
         CHECK(message.find("released code computes is mlkd_official here") != std::string::npos);
         CHECK(message.find("did you mean") == std::string::npos);
     }
-    for (const char* name : {"DKD", "CRD", "AT", "Vanilla", "ReviewKD", "something"})
+    for (const char* name : {"CRD", "AT", "Vanilla", "ReviewKD", "something"})
         CHECK(failure_of(std::string("distiller.type=") + name).find("did you mean") == std::string::npos);
     CHECK(failure_of("distiller.type=mlkd_offical").find("did you mean \"mlkd_official\"?") != std::string::npos);
     // Another number is another network.
@@ -81,13 +81,13 @@ TEST_CASE("configuration: settings under which nothing is learnt are refused") {
         overrides.emplace_back("distiller.teacher=resnet20");
         return failure("{}", overrides);
     };
-    CHECK(distilling({"distiller.type=kd", "kd.loss.ce_weight=0", "kd.loss.kd_weight=0"}).find("kd.loss.ce_weight is 0") !=
+    CHECK(distilling({"distiller.type=kd", "kd.loss.ce_weight=0", "kd.loss.kd_weight=0"}).find("nothing would be learnt") !=
           std::string::npos);
     CHECK(distilling({"distiller.type=kd", "kd.loss.ce_weight=0"}) == "no failure");
     CHECK(distilling({"distiller.type=kd", "mlkd.loss.ce_weight=0", "mlkd.loss.kd_weight=0"}) == "no failure");
     CHECK(distilling({"distiller.type=mlkd", "mlkd.loss.ce_weight=0", "mlkd.loss.instance_weight=0", "mlkd.loss.batch_weight=0",
                       "mlkd.loss.class_weight=0"})
-              .find("mlkd.loss.ce_weight is 0") != std::string::npos);
+              .find("nothing would be learnt") != std::string::npos);
     CHECK(distilling({"distiller.type=mlkd", "mlkd.loss.ce_weight=0", "mlkd.loss.instance_weight=0", "mlkd.loss.batch_weight=0"}) ==
           "no failure");
     CHECK(failure_of("log.prefix=\"\"").find("log.prefix: impossible value \"\"") != std::string::npos);

@@ -10,6 +10,7 @@
 #include "data/feeds/resident_feed.h"
 #include "data/readers/load.h"
 #include "engine/optimizers/optimizers.h"
+#include "losses/methods.h"
 #include "layers/network.h"
 #include "tests/support/recording_backend.h"
 
@@ -20,12 +21,13 @@ namespace {
 
 constexpr int classes = 10;
 
-DistillationConfig losses_of(Method method) {
-    DistillationConfig losses;
-    losses.method = method;
-    losses.temperatures = {4, 2};
-    losses.kd_weight = 1;
-    return losses;
+// With small weights and few temperatures, where it has any.
+std::unique_ptr<Method> method_called(const std::string& name) {
+    auto method = make_method(name);
+    for (const Assignment& assignment : {Assignment{"loss.ce_weight", 1.0}, Assignment{"loss.kd_weight", 1.0},
+                                         Assignment{"temperatures", std::vector<double>{4, 2}}})
+        if (has_setting(*method, assignment.key)) set(*method, assignment);
+    return method;
 }
 
 std::string name_of_call(const std::string& call) { return call.substr(0, call.find(' ')); }
@@ -33,8 +35,8 @@ std::string name_of_call(const std::string& call) { return call.substr(0, call.f
 }  // namespace
 
 TEST_CASE("recorded step: the second and the third step make the same calls on the same memory, and none that a graph forbids") {
-    for (const Method method : {Method::none, Method::kd, Method::mlkd_official}) {
-        CAPTURE(static_cast<int>(method));
+    for (const std::string& name : all_methods().names()) {
+        CAPTURE(name);
         RecordingBackend backend;
         StepArena arena(backend, 1 << 20);
         const auto student = make_network(backend, "resnet8", classes, Role::trained);
@@ -42,7 +44,8 @@ TEST_CASE("recorded step: the second and the third step make the same calls on t
         student->parameters().initialise(1);
         teacher->parameters().initialise(2);
         teacher->fold();
-        TrainingStep step(backend, arena, *student, method == Method::none ? nullptr : teacher.get(), losses_of(method), *make_optimizer("SGD"));
+        const auto method = method_called(name);
+    TrainingStep step(backend, arena, *student, method->has_teacher() ? teacher.get() : nullptr, *method, *make_optimizer("SGD"));
         step.set_learning_rate(0.01);
         PersistentArena inputs(backend);
         for (const std::int64_t batch : {6, 3}) {  // the last, smaller batch is a graph of its own
@@ -82,22 +85,24 @@ std::vector<float> elements(const Tensor& tensor) { return {tensor.as<float>(), 
 
 // Three epochs on a dataset in device memory, each with a learning rate of its own and a smaller last batch; the second one
 // is broken off and taken up again where it was.
-Trained trained(Method method, bool use_graph, int teams = 0, int team_size = 0) {
+Trained trained(const std::string& name, bool use_graph, int teams = 0, int team_size = 0) {
     RecordingBackend backend(teams, team_size);
     StepArena arena(backend, 1 << 20);
     PersistentArena memory(backend);
-    LossMeter meter(backend, memory);
     const Dataset dataset = make_synthetic(19, classes, Split::train);
     const auto student = make_network(backend, "resnet8", classes, Role::trained);
     const auto teacher = make_network(backend, "resnet8x4", classes, Role::frozen);
     student->parameters().initialise(1);
     teacher->parameters().initialise(2);
     teacher->fold();
-    TrainingStep step(backend, arena, *student, method == Method::none ? nullptr : teacher.get(), losses_of(method), *make_optimizer("SGD"));
+    const auto method = method_called(name);
+    TrainingStep step(backend, arena, *student, method->has_teacher() ? teacher.get() : nullptr, *method, *make_optimizer("SGD"));
+    LossMeter meter(backend, memory, static_cast<int>(step.parts().size()));
     ResidentFeed feed(backend, dataset, {.batch_size = 4, .views = step.views(), .seed = 5, .shuffle = true, .augment = true}, DType::f32);
     StepRunner runner(backend, feed, step, meter, use_graph);
     for (std::uint32_t epoch = 1; epoch <= 3; ++epoch) {
         step.set_learning_rate(0.02 / epoch);
+        step.set_epoch(static_cast<int>(epoch));
         feed.start_epoch(epoch, 0);
         int done = 0;
         while (const std::int64_t size = feed.next()) {
@@ -117,20 +122,20 @@ Trained trained(Method method, bool use_graph, int teams = 0, int team_size = 0)
 }  // namespace
 
 TEST_CASE("recorded step: replays give the bits of steps that are launched one by one") {
-    for (const Method method : {Method::none, Method::mlkd, Method::mlkd_official})
+    for (const std::string& name : all_methods().names())
         for (const int team_size : {0, 3}) {  // the forms of a CPU's kernels, and those of a GPU's
-            CAPTURE(static_cast<int>(method));
+            CAPTURE(name);
             CAPTURE(team_size);
             const int teams = team_size == 0 ? 0 : 2;
-            const Trained replayed = trained(method, true, teams, team_size), launched = trained(method, false, teams, team_size);
+            const Trained replayed = trained(name, true, teams, team_size), launched = trained(name, false, teams, team_size);
             CHECK(replayed.recorded);
             CHECK_FALSE(launched.recorded);
             CHECK(replayed.values == launched.values);
             CHECK(replayed.momenta == launched.momenta);
             CHECK(replayed.statistics == launched.statistics);
             CHECK(replayed.batches_tracked == launched.batches_tracked);
-            CHECK(replayed.batches_tracked == 15 * (method == Method::none ? 1 : 2));
-            CHECK(replayed.losses.sums[4] == launched.losses.sums[4]);
+            CHECK(replayed.batches_tracked == 15 * make_method(name)->views());
+            CHECK(replayed.losses.sums == launched.losses.sums);
             CHECK(replayed.losses.samples == 3 * 19);
             CHECK(replayed.losses.steps == 15);
         }
@@ -141,16 +146,14 @@ TEST_CASE("recorded step: how many launches a step of MLKD is on a GPU") {
     RecordingBackend backend(1, 2);
     StepArena arena(backend, 1 << 20);
     PersistentArena memory(backend);
-    LossMeter meter(backend, memory);
     const Dataset dataset = make_synthetic(4, 100, Split::train);
     const auto student = make_network(backend, "resnet8x4", 100, Role::trained);
     const auto teacher = make_network(backend, "resnet32x4", 100, Role::frozen);
     student->parameters().initialise(1);
     teacher->parameters().initialise(2);
     teacher->fold();
-    DistillationConfig losses = losses_of(Method::mlkd_official);
-    losses.temperatures = {4, 3, 5, 2, 6};
-    TrainingStep step(backend, arena, *student, teacher.get(), losses, *make_optimizer("SGD"));
+    TrainingStep step(backend, arena, *student, teacher.get(), *make_method("mlkd_official"), *make_optimizer("SGD"));
+    LossMeter meter(backend, memory, static_cast<int>(step.parts().size()));
     ResidentFeed feed(backend, dataset, {.batch_size = 2, .views = 2, .seed = 5, .shuffle = true, .augment = true}, DType::f32);
     StepRunner runner(backend, feed, step, meter, true);
     feed.start_epoch(1, 0);

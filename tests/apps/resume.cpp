@@ -26,7 +26,23 @@ void check_files(const std::string& run) {
 }
 
 // Batches of the epoch under way that a run has saved.
-double saved_batches(const std::string& run) { return read_safetensors(run + "/last.safetensors").tensor("progress").as<double>()[1]; }
+double saved_batches(const std::string& run) { return read_safetensors(run + "/last.safetensors").tensor("progress.next_batch").as<double>()[0]; }
+
+// Rewrites a checkpoint as versions before format 2 wrote it: all numbers of the progress in one tensor, of five parts of the loss.
+void make_format_1(const std::string& path) {
+    SafetensorsFile file = read_safetensors(path);
+    std::vector<double> values;
+    for (const char* name : {"epoch", "next_batch", "best_top1", "best_epoch", "last_top1", "seconds", "waited_for_data", "loss.ce",
+                             "loss.instance", "loss.batch", "loss.class", "loss.total", "samples", "steps", "bad", "bad", "top1", "top5",
+                             "cross_entropy"}) {
+        const auto found = file.tensors.find(std::string("progress.") + name);
+        values.push_back(found != file.tensors.end() ? found->second.as<double>()[0] : std::string(name) == "bad" ? -1 : 0);
+    }
+    std::erase_if(file.tensors, [](const auto& entry) { return entry.first.starts_with("progress."); });
+    file.tensors["progress"] = HostTensor::of<double>({static_cast<std::int64_t>(values.size())}, std::span<const double>(values));
+    file.metadata.erase("checkpoint_format");
+    write_safetensors(path, file);
+}
 
 }  // namespace
 
@@ -170,4 +186,24 @@ TEST_CASE("resume: AdamW goes on with its step and both of its means, and under 
     CHECK(sgd.err.find("solver.type was \"AdamW\", is \"SGD\"") != std::string::npos);
     REQUIRE(run_mlkd(with_resume(train_arguments(run, adamw))).exit_code == 0);
     CHECK(difference(run, whole) == "");
+}
+
+TEST_CASE("resume: a checkpoint of format 1 goes on bit for bit; one of a later format is refused") {
+    const TemporaryFolder folder;
+    const std::string run = folder_with_plans_of(mlkd_run(), folder / "run"), whole = mlkd_run();
+    const Arguments arguments = distil_arguments(run, "mlkd");
+    Process process(command(arguments));
+    while (!std::filesystem::exists(run + "/last.safetensors")) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    process.send(SIGTERM);
+    process.wait();
+    make_format_1(run + "/last.safetensors");
+    const Outcome outcome = run_mlkd(with_resume(arguments));
+    REQUIRE_MESSAGE(outcome.exit_code == 0, outcome.err);
+    CHECK(difference(run, whole) == "");
+    SafetensorsFile later = read_safetensors(run + "/last.safetensors");
+    later.metadata["checkpoint_format"] = "3";
+    write_safetensors(run + "/last.safetensors", later);
+    const Outcome refused = run_mlkd(with_resume(arguments));
+    CHECK(refused.exit_code != 0);
+    CHECK(refused.err.find("format 3") != std::string::npos);
 }

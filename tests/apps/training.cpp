@@ -50,8 +50,7 @@ TEST_CASE("training: kd and mlkd lower their losses, and the teacher's file stay
         INFO(part);
         CHECK(kd.back()[part].get<double>() < 0.9 * kd.front()[part].get<double>());
     }
-    CHECK(kd.back()["loss_batch"].get<double>() == 0);
-    CHECK(kd.back()["loss_class"].get<double>() == 0);
+    CHECK_FALSE(kd.back().contains("loss_batch"));  // it has no such part
     // The teacher's accuracy is what its own run measured.
     const auto best = read_safetensors(teacher).meta("test_top1");
     CHECK(outcome.out.find("top-1 " + fmt::format("{:.2f}", std::stod(best))) != std::string::npos);

@@ -100,8 +100,8 @@ TEST_CASE("both devices: cross entropy, accuracy and the meter") {
                 cross_entropy(backend.stream(), row_loss, dL_dlogits, logits, target, 0.5 / static_cast<double>(size.rows), 0.2);
                 const Tensor counters = tensors.zeros({accuracy_counter_count}, DType::f64);
                 PersistentArena memory(backend);
-                LossMeter meter(backend, memory);
-                const Tensor losses = tensors.input({LossMeter::parts});
+                LossMeter meter(backend, memory, 5);
+                const Tensor losses = tensors.input({5});
                 accumulate_accuracy(backend.stream(), arena, counters, logits, target, meter.adding(losses, size.rows));
                 accumulate_accuracy(backend.stream(), arena, counters, logits, target, meter.adding(losses, 7));
                 const LossMeter::Reading reading = meter.read();

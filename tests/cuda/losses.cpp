@@ -3,7 +3,7 @@
 
 #include <cstring>
 
-#include "losses/distillation.h"
+#include "losses/mlkd/distillation.h"
 #include "tests/cuda/both_devices.h"
 #include "tests/losses/configs.h"
 
@@ -20,7 +20,7 @@ std::vector<Tensor> loss_of(DeviceTensors& tensors, const DistillationConfig& co
     Backend& backend = tensors.backend();
     DistillationLoss loss(backend, config, form);
     StepArena arena(backend, 1 << 20);
-    const std::int64_t rows = view_count(config.method) * size.samples;
+    const std::int64_t rows = view_count(config.levels) * size.samples;
     const Shape shape{rows, size.classes};
     // A teacher at a distance of about `apart` from the student.
     std::vector<float> student(static_cast<std::size_t>(shape.elements())), teacher(student.size());
@@ -30,7 +30,7 @@ std::vector<Tensor> loss_of(DeviceTensors& tensors, const DistillationConfig& co
         student[i] = teacher[i] + static_cast<float>(apart) * (2 * random.uniform() - 1);
     }
     const Tensor student_logits = tensors.copied(student.data(), shape, DType::f32);
-    const Tensor teacher_logits = config.method == Method::none ? Tensor{} : tensors.copied(teacher.data(), shape, DType::f32);
+    const Tensor teacher_logits = config.levels == Levels::none ? Tensor{} : tensors.copied(teacher.data(), shape, DType::f32);
     const Tensor target = tensors.labels(size.samples, static_cast<std::uint32_t>(size.classes));
     const Tensor losses = tensors.output({loss_part_count}), dL_dlogits = tensors.output(shape);
     for (int step = 0; step < 2; ++step) {  // a second one finds counters as the first one left them
@@ -70,7 +70,7 @@ TEST_CASE("both devices: the loss in one launch") {
     const auto gpu = gpu_backend();
     if (gpu == nullptr) return;
     for (const auto& [name, config] : all_configs()) {
-        if (config.method == Method::none || config.divergence == Divergence::kl) continue;
+        if (config.levels == Levels::none || config.divergence == Divergence::kl) continue;
         CAPTURE(name);
         for (const Size& size : {Size{2, 3}, Size{19, 9}, Size{33, 57}, Size{64, 100}, Size{70, 256}, Size{243, 10}})
             for (const double apart : {2.0, 1e-4}) compare(*gpu, config, size, LossForm::fused, apart);
@@ -96,7 +96,7 @@ TEST_CASE("a GPU's loss repeats its bits") {
         std::vector<double> first;
         for (int run = 0; run < 5; ++run) {
             DeviceTensors tensors(*gpu);
-            const std::vector<Tensor> results = loss_of(tensors, config_of(Method::mlkd_official), {64, 100}, form, 1);
+            const std::vector<Tensor> results = loss_of(tensors, config_of(Levels::released), {64, 100}, form, 1);
             std::vector<double> values = tensors.fetched(results[0]);
             const std::vector<double> gradient = tensors.fetched(results[1]);
             values.insert(values.end(), gradient.begin(), gradient.end());

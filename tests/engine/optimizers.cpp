@@ -81,7 +81,7 @@ TEST_CASE_TEMPLATE("SGD: momentum, weight decay and Nesterov's look ahead as PyT
             momenta[i] = step == 1 ? d : 0.8 * momenta[i] + d;
             return w - lr * (nesterov ? d + 0.8 * momenta[i] : momenta[i]);
         });
-        const auto sgd = make_optimizer("SGD", {{"momentum", 0.8}, {"weight_decay", 1e-3}, {"nesterov", nesterov ? 1 : 0}});
+        const auto sgd = make_optimizer("SGD", {{"momentum", 0.8}, {"weight_decay", 1e-3}, {"nesterov", nesterov ? 1.0 : 0.0}});
         const Result got = updated<T>(*backend, *sgd);
         CHECK(apart(got.values, expected) < tolerance<T>);
         CHECK(apart(got.slots.at(0), momenta) < tolerance<T>);
@@ -133,7 +133,7 @@ TEST_CASE("optimizers: shapes that differ and names that are not there are refus
     CHECK_THROWS_AS(state.update(values.tensor(), few.tensor(), lr.tensor()), Error);
     CHECK_THROWS_AS(state.update(few.tensor(), few.tensor(), lr.tensor()), Error);
     CHECK_THROWS_WITH_AS(make_optimizer("Adam"), "no part is called 'Adam'", Error);
-    CHECK_THROWS_WITH_AS(make_optimizer("AdamW", {{"momentum", 0.9}}), "AdamW: has no number 'momentum'", Error);
-    CHECK_THROWS_WITH_AS(make_optimizer("SGD", {{"momentum", 1}}), "SGD: momentum is 1, allowed: 0 or more, and less than 1 in float32", Error);
-    CHECK_THROWS_AS(make_optimizer("SGD", {{"momentum", 0}, {"nesterov", 1}})->check(), UsageError);
+    CHECK_THROWS_WITH_AS(make_optimizer("AdamW", {{"momentum", 0.9}}), "AdamW: has no setting 'momentum' of this type", Error);
+    CHECK_THROWS_WITH_AS(make_optimizer("SGD", {{"momentum", 1.0}}), "SGD: momentum has a value that is not allowed", Error);
+    CHECK_THROWS_AS(make_optimizer("SGD", {{"momentum", 0.0}, {"nesterov", 1.0}})->check(), UsageError);
 }

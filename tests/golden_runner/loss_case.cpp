@@ -3,7 +3,7 @@
 
 #include "cases.h"
 #include "device_data.h"
-#include "distillation_settings.h"
+#include "tests/support/method_of_case.h"
 
 namespace mlkd::golden {
 namespace {
@@ -28,8 +28,11 @@ std::vector<float> both_views(const SafetensorsFile& file, const std::string& ne
 }  // namespace
 
 Report run_loss_case(Backend& backend, const SafetensorsFile& file) {
-    const DistillationConfig config = distillation_settings(file);
-    const int views = view_count(config.method);
+    const std::unique_ptr<Method> method = test::method_of_case(file);
+    Loss loss(backend, *method);
+    test::set_numbers(loss, file);
+    const std::vector<std::string> parts = loss.parts();
+    const int views = method->views();
     const auto& shape = file.tensor("student_weak").shape;
     const std::int64_t batch = shape[0], classes = shape[1];
 
@@ -38,23 +41,20 @@ Report run_loss_case(Backend& backend, const SafetensorsFile& file) {
     const Shape logits_shape{views * batch, classes};
     const Tensor student = to_device(backend, memory, both_views(file, "student", views), logits_shape);
     const Tensor teacher =
-        config.method == Method::none ? Tensor{} : to_device(backend, memory, both_views(file, "teacher", views), logits_shape);
+        method->has_teacher() ? to_device(backend, memory, both_views(file, "teacher", views), logits_shape) : Tensor{};
     const auto target_span = file.tensor("target").as<std::int64_t>();
     const Tensor target = to_device(backend, memory, std::vector<std::int32_t>(target_span.begin(), target_span.end()), {batch});
-    const Tensor losses = memory.allocate("losses", DType::f32, {5});
+    const Tensor losses = memory.allocate("losses", DType::f32, {static_cast<std::int64_t>(parts.size())});
     const Tensor gradient = to_device(backend, memory, std::vector<float>(static_cast<std::size_t>(views * batch * classes), NAN), logits_shape);
 
-    DistillationLoss loss(backend, config);
     arena.begin("loss");
     loss.forward_backward(arena, losses, gradient, student, teacher, target);
     arena.end();
 
     Report report;
     const std::vector<double> values = to_host(backend, losses);
-    const char* const parts[] = {"loss.ce", "loss.instance", "loss.batch", "loss.class", "loss.total"};
-    for (std::size_t part = 0; part < 5; ++part)
-        if (file.tensors.contains(parts[part]))
-            report.compare(parts[part], {values[part]}, expected_values(file, parts[part]), loss_tolerance);
+    for (std::size_t part = 0; part < parts.size(); ++part)
+        report.compare("loss." + parts[part], {values[part]}, expected_values(file, "loss." + parts[part]), loss_tolerance);
     for (int view = 0; view < views; ++view) {
         const std::string name = view == 0 ? "grad.student_weak" : "grad.student_strong";
         report.compare(name, to_host(backend, gradient.slice(view * batch, batch)), expected_values(file, name), loss_tolerance);

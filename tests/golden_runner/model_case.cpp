@@ -3,9 +3,9 @@
 #include "apps/train/training_step.h"
 #include "cases.h"
 #include "device_data.h"
-#include "distillation_settings.h"
 #include "engine/optimizers/optimizers.h"
 #include "fill_rule.h"
+#include "tests/support/method_of_case.h"
 
 namespace mlkd::golden {
 namespace {
@@ -73,7 +73,7 @@ Report run_model_case(Backend& backend, const SafetensorsFile& file, DType preci
     report.compare("parameters", {static_cast<double>(network->parameters().trainable_elements())}, {std::stod(file.meta("parameters"))}, 1e-9);
     report.compare("eval.logits", evaluate(backend, arena, *network, images), expected_values(file, "eval.logits"), logits_tolerance);
 
-    TrainingStep step(backend, arena, *network, nullptr, DistillationConfig{},
+    TrainingStep step(backend, arena, *network, nullptr, *make_method("none"),
                       *sgd_of(file));
     step.set_learning_rate(std::stod(file.meta("lr")));
     for (int i = 0; i < 3; ++i) {
@@ -96,20 +96,20 @@ Report run_trajectory_case(Backend& backend, const SafetensorsFile& file, DType 
     const int classes = std::stoi(file.meta("classes"));
     const std::int64_t batch = std::stoll(file.meta("batch"));
     const int steps = std::stoi(file.meta("steps"));
-    const DistillationConfig config = distillation_settings(file);
-    const int views = view_count(config.method);
+    const std::unique_ptr<Method> method = test::method_of_case(file);
+    const int views = method->views();
 
     const auto student = make_network(backend, file.meta("student"), classes, Role::trained, precision);
     student->parameters().set_state(filled_state(student->parameters().state(), name + "/student"), "fill rule");
     std::unique_ptr<Network> teacher;
-    if (config.method != Method::none) {
+    if (method->has_teacher()) {
         teacher = make_network(backend, file.meta("teacher"), classes, Role::frozen, precision);
         teacher->parameters().set_state(filled_state(teacher->parameters().state(), name + "/teacher"), "fill rule");
         teacher->fold();
     }
 
     StepArena arena(backend);
-    TrainingStep step(backend, arena, *student, teacher.get(), config,
+    TrainingStep step(backend, arena, *student, teacher.get(), *method,
                       *sgd_of(file));
     step.set_learning_rate(std::stod(file.meta("lr")));
     std::vector<double> losses;  // (steps, 5)

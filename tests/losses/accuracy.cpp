@@ -72,7 +72,7 @@ void check_all(Backend& backend) {
 void check_meter(Backend& backend) {
     PersistentArena memory(backend);
     StepArena arena(backend);
-    LossMeter meter(backend, memory);
+    LossMeter meter(backend, memory, 5);
     std::vector<float> logits{3, 1, 2, 0, 5, 0}, losses{0.5f, 1, 2, 4, 7.5f};
     std::vector<std::int32_t> target{0, 2};
     double counters[accuracy_counter_count] = {};
@@ -82,7 +82,7 @@ void check_meter(Backend& backend) {
                             view_of(target.data(), {2}), adding);
         arena.end();
     };
-    const Tensor parts = view_of(losses.data(), {LossMeter::parts});
+    const Tensor parts = view_of(losses.data(), {5});
     add(meter.adding(parts, 2));
     add({});
     losses[3] = std::numeric_limits<float>::infinity();

@@ -9,10 +9,10 @@
 
 namespace mlkd::test {
 
-inline DistillationConfig config_of(Method method, std::vector<float> temperatures = {4, 3, 5, 2, 6},
+inline DistillationConfig config_of(Levels levels, std::vector<float> temperatures = {4, 3, 5, 2, 6},
                                     Divergence divergence = Divergence::frobenius, bool standardize = false) {
     DistillationConfig config;
-    config.method = method;
+    config.levels = levels;
     config.temperatures = std::move(temperatures);
     config.ce_weight = 0.1f;
     config.kd_weight = 0.9f;
@@ -23,26 +23,26 @@ inline DistillationConfig config_of(Method method, std::vector<float> temperatur
 
 inline std::vector<std::pair<std::string, DistillationConfig>> all_configs() {
     std::vector<std::pair<std::string, DistillationConfig>> configs{
-        {"none", config_of(Method::none)},
-        {"kd", config_of(Method::kd, {4})},
-        {"kd at several T", config_of(Method::kd, {4, 1, 2.5f})},
-        {"kd standardized", config_of(Method::kd, {2}, Divergence::frobenius, true)},
-        {"mlkd", config_of(Method::mlkd)},
-        {"mlkd standardized", config_of(Method::mlkd, {2, 3}, Divergence::frobenius, true)},
-        {"mlkd kl", config_of(Method::mlkd, {4, 2}, Divergence::kl)},
-        {"mlkd kl standardized", config_of(Method::mlkd, {3, 1}, Divergence::kl, true)},
-        {"mlkd repeated T", config_of(Method::mlkd, {2, 2, 5, 2})},
-        {"official", config_of(Method::mlkd_official)},
-        {"official of two T", config_of(Method::mlkd_official, {4, 3})},
-        {"official standardized", config_of(Method::mlkd_official, {2, 3, 5, 2, 6}, Divergence::frobenius, true)},
-        {"official kl", config_of(Method::mlkd_official, {4, 3, 5, 2}, Divergence::kl)},
+        {"none", config_of(Levels::none)},
+        {"kd", config_of(Levels::instance, {4})},
+        {"kd at several T", config_of(Levels::instance, {4, 1, 2.5f})},
+        {"kd standardized", config_of(Levels::instance, {2}, Divergence::frobenius, true)},
+        {"mlkd", config_of(Levels::paper)},
+        {"mlkd standardized", config_of(Levels::paper, {2, 3}, Divergence::frobenius, true)},
+        {"mlkd kl", config_of(Levels::paper, {4, 2}, Divergence::kl)},
+        {"mlkd kl standardized", config_of(Levels::paper, {3, 1}, Divergence::kl, true)},
+        {"mlkd repeated T", config_of(Levels::paper, {2, 2, 5, 2})},
+        {"official", config_of(Levels::released)},
+        {"official of two T", config_of(Levels::released, {4, 3})},
+        {"official standardized", config_of(Levels::released, {2, 3, 5, 2, 6}, Divergence::frobenius, true)},
+        {"official kl", config_of(Levels::released, {4, 3, 5, 2}, Divergence::kl)},
     };
-    for (auto& [name, method] : {std::pair{"none, smoothed", Method::none}, {"mlkd, smoothed", Method::mlkd}, {"official, smoothed", Method::mlkd_official}}) {
-        DistillationConfig smoothed = config_of(method, {4, 2});
+    for (const auto& [name, levels] : {std::pair{"none, smoothed", Levels::none}, {"mlkd, smoothed", Levels::paper}, {"official, smoothed", Levels::released}}) {
+        DistillationConfig smoothed = config_of(levels, {4, 2});
         smoothed.label_smoothing = 0.1f;
         configs.emplace_back(name, smoothed);
     }
-    DistillationConfig weighted = config_of(Method::mlkd);
+    DistillationConfig weighted = config_of(Levels::paper);
     weighted.instance_weight = 0.5f;
     weighted.batch_weight = 3;
     weighted.class_weight = 0.25f;
@@ -50,7 +50,7 @@ inline std::vector<std::pair<std::string, DistillationConfig>> all_configs() {
     weighted.divergence = Divergence::kl;
     configs.emplace_back("mlkd kl, levels weighted", weighted);
     for (Divergence divergence : {Divergence::frobenius, Divergence::kl}) {
-        DistillationConfig one = config_of(Method::mlkd, {4, 2}, divergence);
+        DistillationConfig one = config_of(Levels::paper, {4, 2}, divergence);
         one.ce_weight = 0;
         one.instance_weight = 0;
         one.class_weight = 0;

@@ -12,18 +12,18 @@ using namespace mlkd;
 namespace {
 
 bool can_fuse(const DistillationConfig& config) {
-    return config.divergence == Divergence::frobenius || config.method == Method::none || config.method == Method::kd;
+    return config.divergence == Divergence::frobenius || config.levels == Levels::none || config.levels == Levels::instance;
 }
 
 // Every configuration that one launch can do, and some that only matter to it.
 std::vector<std::pair<std::string, DistillationConfig>> configs() {
     std::vector<std::pair<std::string, DistillationConfig>> configs = test::all_configs();
     std::erase_if(configs, [](const auto& entry) { return !can_fuse(entry.second); });
-    configs.emplace_back("kd of no weight", test::config_of(Method::kd, {4}));
+    configs.emplace_back("kd of no weight", test::config_of(Levels::instance, {4}));
     configs.back().second.kd_weight = 0;
-    DistillationConfig many = test::config_of(Method::mlkd, {4, 3, 5, 2, 6, 1.5f, 2.5f, 3.5f, 7, 8, 9});  // 22 shares of the gradient
+    DistillationConfig many = test::config_of(Levels::paper, {4, 3, 5, 2, 6, 1.5f, 2.5f, 3.5f, 7, 8, 9});  // 22 shares of the gradient
     configs.emplace_back("mlkd of eleven T", many);
-    DistillationConfig masked = test::config_of(Method::mlkd_official, {4, 3, 5, 2}, Divergence::frobenius, true);
+    DistillationConfig masked = test::config_of(Levels::released, {4, 3, 5, 2}, Divergence::frobenius, true);
     masked.batch_weight = masked.class_weight = 0;  // masks without a correlation
     configs.emplace_back("official, instance level alone, standardized", masked);
     return configs;
@@ -57,7 +57,7 @@ TEST_CASE("one launch: every method against the naive definitions and against ma
 TEST_CASE("one launch: several chunks of samples, and the largest shapes") {
     const std::unique_ptr<Backend> backend = make_cpu_backend();
     for (const auto& [samples, classes] : {std::pair{70, 256}, std::pair{131, 250}, std::pair{256, 10}, std::pair{256, 256}})
-        for (const DistillationConfig& config : {test::config_of(Method::mlkd_official, {4, 2}), test::config_of(Method::mlkd, {3})}) {
+        for (const DistillationConfig& config : {test::config_of(Levels::released, {4, 2}), test::config_of(Levels::paper, {3})}) {
             CAPTURE(samples);
             CAPTURE(classes);
             const test::Problem problem = test::make_problem(config, samples, classes, 3, 2);
@@ -67,7 +67,7 @@ TEST_CASE("one launch: several chunks of samples, and the largest shapes") {
 
 TEST_CASE("one launch: no digits are lost close to the teacher, nor far from it") {
     const std::unique_ptr<Backend> backend = make_cpu_backend();
-    for (const DistillationConfig& original : {test::config_of(Method::mlkd, {4, 2}), test::config_of(Method::mlkd_official, {4, 2})})
+    for (const DistillationConfig& original : {test::config_of(Levels::paper, {4, 2}), test::config_of(Levels::released, {4, 2})})
         for (float distance : {3.0f, 1.0f, 0.1f, 1e-2f, 1e-3f, 1e-4f, 1e-5f})
             for (int level = 0; level < 4; ++level) {
                 CAPTURE(distance);
@@ -99,7 +99,7 @@ TEST_CASE("one launch: nothing at equality, extreme logits, ties in the masks, N
         test::Problem bad = test::make_problem(config, 4, 6, 3, 1);
         bad.student[8] = std::numeric_limits<float>::quiet_NaN();
         CHECK(!std::isfinite(test::run(*backend, bad, 2, LossForm::fused).losses[LossPart::total]));
-        if (config.method == Method::none || config.kd_weight == 0) continue;
+        if (config.levels == Levels::none || config.kd_weight == 0) continue;
         bad.student[8] = 1;
         bad.teacher[9] = std::numeric_limits<float>::infinity();
         CHECK(!std::isfinite(test::run(*backend, bad, 2, LossForm::fused).losses[LossPart::total]));
@@ -111,7 +111,7 @@ TEST_CASE("one launch: nothing at equality, extreme logits, ties in the masks, N
     }
     for (std::int64_t samples : {4, 5, 8})
         for (std::size_t equal_rows : {2u, 3u, 4u}) {
-            test::Problem problem = test::make_problem(test::config_of(Method::mlkd_official), samples, 6, 3, 1);
+            test::Problem problem = test::make_problem(test::config_of(Levels::released), samples, 6, 3, 1);
             for (std::size_t row = 1; row < equal_rows; ++row)  // the same teacher rows
                 std::copy_n(problem.teacher.begin(), 6, problem.teacher.begin() + static_cast<std::ptrdiff_t>(row * 6));
             for (std::size_t row = 0; row < static_cast<std::size_t>(samples); ++row)  // three classes with the same mass
@@ -125,9 +125,9 @@ TEST_CASE("one launch: what it cannot do is refused") {
     const auto refuses = [&](const DistillationConfig& config, std::int64_t samples, std::int64_t classes) {
         CHECK_THROWS_AS(test::run(*backend, test::make_problem(config, samples, classes, 3, 1), 1, LossForm::fused), Error);
     };
-    refuses(test::config_of(Method::mlkd, {4}, Divergence::kl), 4, 5);
-    refuses(test::config_of(Method::kd), 257, 5);
-    refuses(test::config_of(Method::kd), 4, 257);
+    refuses(test::config_of(Levels::paper, {4}, Divergence::kl), 4, 5);
+    refuses(test::config_of(Levels::instance), 257, 5);
+    refuses(test::config_of(Levels::instance), 4, 257);
 }
 
 TEST_SUITE("team") {

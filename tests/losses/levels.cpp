@@ -11,7 +11,7 @@ using namespace mlkd;
 
 TEST_CASE("losses: the naive reference against finite differences") {
     for (const auto& [name, config] : test::all_configs()) {
-        if (config.method == Method::none) continue;
+        if (config.levels == Levels::none) continue;
         CAPTURE(name);
         test::Problem problem = test::make_problem(config, 3, 4, 2, 1);
         const test::Outcome at = test::reference(problem);
@@ -48,7 +48,7 @@ TEST_CASE("losses: every method at odd shapes") {
 TEST_CASE("losses: many samples, many classes") {
     const std::unique_ptr<Backend> backend = make_cpu_backend();
     for (const DistillationConfig& config :
-         {test::config_of(Method::mlkd_official, {4}), test::config_of(Method::mlkd, {4}, Divergence::kl)})
+         {test::config_of(Levels::released, {4}), test::config_of(Levels::paper, {4}, Divergence::kl)})
         for (const auto& [samples, classes] : {std::pair{7, 1000}, std::pair{1, 1000}, std::pair{129, 65}, std::pair{65, 129}}) {
             CAPTURE(classes);
             CAPTURE(samples);
@@ -61,15 +61,15 @@ TEST_CASE("losses: many samples, many classes") {
 
 TEST_CASE("losses: groups of terms and blocks of rows change nothing") {
     const std::unique_ptr<Backend> backend = make_cpu_backend();
-    DistillationConfig config = test::config_of(Method::mlkd, {4}, Divergence::kl);
-    config.method = Method::mlkd_official;                                   // one correlating term
+    DistillationConfig config = test::config_of(Levels::paper, {4}, Divergence::kl);
+    config.levels = Levels::released;                                   // one correlating term
     const test::Problem blocks = test::make_problem(config, 3, 2501, 3, 2);  // 2501² entries take two blocks
     const test::Errors errors = test::errors_of(test::run(*backend, blocks, 2), test::reference(blocks));
     CHECK(errors.value < 2e-6);
     CHECK(errors.gradient < 2e-6);
 
     // 80 terms of 0.7 MiB take two groups; one by one they take one each.
-    test::Problem groups = test::make_problem(test::config_of(Method::mlkd, {}), 40, 1500, 3, 2);
+    test::Problem groups = test::make_problem(test::config_of(Levels::paper, {}), 40, 1500, 3, 2);
     groups.config.ce_weight = 0;
     test::Outcome sum;
     sum.gradient.resize(groups.student.size());
@@ -96,15 +96,15 @@ TEST_CASE("losses: digits are kept however close the student is") {
         const char* name;
         DistillationConfig config;
     };
-    Case cases[] = {{"kd", test::config_of(Method::kd, {4})},
-                    {"kd, standardised", test::config_of(Method::kd, {2}, Divergence::frobenius, true)},
-                    {"mlkd", test::config_of(Method::mlkd, {4, 2})},
-                    {"mlkd, batch level", test::config_of(Method::mlkd, {4, 2})},
-                    {"mlkd, class level", test::config_of(Method::mlkd, {4, 2})},
-                    {"mlkd, KL", test::config_of(Method::mlkd, {4, 2}, Divergence::kl)},
-                    {"mlkd, KL, batch level", test::config_of(Method::mlkd, {4, 2}, Divergence::kl)},
-                    {"mlkd, KL, class level", test::config_of(Method::mlkd, {4, 2}, Divergence::kl)},
-                    {"mlkd_official", test::config_of(Method::mlkd_official, {4, 2})}};
+    Case cases[] = {{"kd", test::config_of(Levels::instance, {4})},
+                    {"kd, standardised", test::config_of(Levels::instance, {2}, Divergence::frobenius, true)},
+                    {"mlkd", test::config_of(Levels::paper, {4, 2})},
+                    {"mlkd, batch level", test::config_of(Levels::paper, {4, 2})},
+                    {"mlkd, class level", test::config_of(Levels::paper, {4, 2})},
+                    {"mlkd, KL", test::config_of(Levels::paper, {4, 2}, Divergence::kl)},
+                    {"mlkd, KL, batch level", test::config_of(Levels::paper, {4, 2}, Divergence::kl)},
+                    {"mlkd, KL, class level", test::config_of(Levels::paper, {4, 2}, Divergence::kl)},
+                    {"mlkd_official", test::config_of(Levels::released, {4, 2})}};
     for (Case& c : cases) {
         c.config.ce_weight = 0;  // its gradient would hide the others'
         const std::string name = c.name;
@@ -152,7 +152,7 @@ TEST_CASE("losses: one network is sure and the other is not") {
     const std::unique_ptr<Backend> backend = make_cpu_backend();
     for (const auto& [name, config] : test::all_configs())
         for (int kind = 0; kind < 3; ++kind) {
-            if (config.method == Method::none) continue;
+            if (config.levels == Levels::none) continue;
             CAPTURE(name);
             CAPTURE(kind);
             test::Problem problem = test::make_problem(config, 8, 40, 1, 1e-2f);
@@ -169,7 +169,7 @@ TEST_CASE("losses: one network is sure and the other is not") {
 
 TEST_CASE("losses: ties in the official masks") {
     const std::unique_ptr<Backend> backend = make_cpu_backend();
-    const DistillationConfig config = test::config_of(Method::mlkd_official);
+    const DistillationConfig config = test::config_of(Levels::released);
     for (std::int64_t samples : {4, 5, 8})
         for (int equal_rows : {2, 3, 4}) {
             CAPTURE(samples);
@@ -193,7 +193,7 @@ TEST_CASE("losses: ties in the official masks") {
 
 TEST_CASE("losses: constant rows, standardised, have no direction") {
     const std::unique_ptr<Backend> backend = make_cpu_backend();
-    test::Problem problem = test::make_problem(test::config_of(Method::kd, {2}, Divergence::frobenius, true), 3, 5, 3, 1);
+    test::Problem problem = test::make_problem(test::config_of(Levels::instance, {2}, Divergence::frobenius, true), 3, 5, 3, 1);
     for (std::size_t c = 0; c < 5; ++c) problem.student[c] = problem.teacher[5 + c] = 2.5f;
     const test::Outcome ours = test::run(*backend, problem);
     const test::Outcome expected = test::reference(problem);

@@ -3,7 +3,7 @@
 #include <cmath>
 #include <vector>
 
-#include "losses/distillation.h"
+#include "losses/mlkd/distillation.h"
 #include "tests/losses/configs.h"
 #include "tests/losses/problem.h"
 
@@ -13,7 +13,7 @@ using namespace mlkd;
 TEST_CASE("losses: memory grows linearly with the classes") {
     const std::unique_ptr<Backend> backend = make_cpu_backend();
     const auto workspace = [&](std::int64_t classes) {  // bytes beyond inputs and gradients
-        const test::Problem problem = test::make_problem(test::config_of(Method::mlkd_official, {4, 3, 5, 2, 6}), 64, classes, 3, 1);
+        const test::Problem problem = test::make_problem(test::config_of(Levels::released, {4, 3, 5, 2, 6}), 64, classes, 3, 1);
         StepArena arena(*backend, 1 << 20);
         DistillationLoss loss(*backend, problem.config);
         std::vector<float> losses(loss_part_count), gradient(problem.student.size());

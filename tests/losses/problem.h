@@ -8,17 +8,17 @@
 #include <vector>
 
 #include "engine/backend.h"
-#include "losses/distillation.h"
+#include "losses/mlkd/distillation.h"
 
 namespace mlkd::test {
 
 struct Problem {
     DistillationConfig config;
     std::int64_t samples = 0, classes = 0;
-    std::vector<float> student, teacher;  // (V·B, C); teacher empty for Method::none
+    std::vector<float> student, teacher;  // (V·B, C); teacher empty for Levels::none
     std::vector<std::int32_t> target;     // (B)
 
-    std::int64_t rows() const { return view_count(config.method) * samples; }
+    std::int64_t rows() const { return view_count(config.levels) * samples; }
 };
 
 struct Outcome {
@@ -35,7 +35,7 @@ inline Problem make_problem(const DistillationConfig& config, std::int64_t sampl
     for (std::int64_t i = 0; i < problem.rows() * classes; ++i) {
         const float teacher = scale * normal(random);
         problem.student.push_back(teacher + distance * normal(random));
-        if (config.method != Method::none) problem.teacher.push_back(teacher);
+        if (config.levels != Levels::none) problem.teacher.push_back(teacher);
     }
     for (std::int64_t b = 0; b < samples; ++b)
         problem.target.push_back(static_cast<std::int32_t>(random() % static_cast<unsigned>(classes)));

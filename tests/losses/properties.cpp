@@ -12,7 +12,7 @@ using namespace mlkd;
 TEST_CASE("losses: nothing at equality") {
     const std::unique_ptr<Backend> backend = make_cpu_backend();
     for (auto [name, config] : test::all_configs()) {
-        if (config.method == Method::none) continue;
+        if (config.levels == Levels::none) continue;
         CAPTURE(name);
         config.ce_weight = 0;
         for (const auto& [samples, classes] : {std::pair{6, 11}, std::pair{11, 6}}) {
@@ -66,7 +66,7 @@ TEST_CASE("losses: the order of samples and of classes does not matter") {
 
 TEST_CASE("losses: what is a mean over samples splits over batches") {
     const std::unique_ptr<Backend> backend = make_cpu_backend();
-    const test::Problem whole = test::make_problem(test::config_of(Method::kd, {4, 2}), 12, 7, 3, 1);
+    const test::Problem whole = test::make_problem(test::config_of(Levels::instance, {4, 2}), 12, 7, 3, 1);
     const test::Outcome at_once = test::run(*backend, whole);
     test::Outcome sum;
     for (std::size_t part = 0; part < 3; ++part) {
@@ -105,7 +105,7 @@ TEST_CASE("losses: what is not finite shows in the losses") {
 
 TEST_CASE("losses: configurations and shapes that are refused") {
     const auto refuses = [](auto change, const char* key) {
-        DistillationConfig config = test::config_of(Method::mlkd);
+        DistillationConfig config = test::config_of(Levels::paper);
         change(config);
         std::string message;
         try {
@@ -116,7 +116,7 @@ TEST_CASE("losses: configurations and shapes that are refused") {
         CHECK(message.find(key) != std::string::npos);
     };
     const float infinity = std::numeric_limits<float>::infinity();
-    validate(test::config_of(Method::mlkd));
+    validate(test::config_of(Levels::paper));
     refuses([](auto& c) { c.temperatures.clear(); }, "temperatures");
     refuses([](auto& c) { c.temperatures[2] = 0; }, "temperatures[2]");
     refuses([](auto& c) { c.temperatures[1] = -1; }, "temperatures[1]");
@@ -128,10 +128,10 @@ TEST_CASE("losses: configurations and shapes that are refused") {
     refuses([&](auto& c) { c.class_weight = -infinity; }, "class_weight");
 
     const std::unique_ptr<Backend> backend = make_cpu_backend();
-    test::Problem one_class = test::make_problem(test::config_of(Method::mlkd), 4, 1, 3, 1);
+    test::Problem one_class = test::make_problem(test::config_of(Levels::paper), 4, 1, 3, 1);
     CHECK_THROWS_AS(test::run(*backend, one_class), Error);
-    test::Problem odd = test::make_problem(test::config_of(Method::kd), 3, 4, 3, 1);
-    odd.config.method = Method::mlkd;  // three rows are not two views
+    test::Problem odd = test::make_problem(test::config_of(Levels::instance), 3, 4, 3, 1);
+    odd.config.levels = Levels::paper;  // three rows are not two views
     StepArena arena(*backend);
     arena.begin("refused");
     std::vector<float> losses(loss_part_count), gradient(12);
@@ -140,10 +140,10 @@ TEST_CASE("losses: configurations and shapes that are refused") {
             .forward_backward(arena, view_of(losses.data(), {loss_part_count}), view_of(gradient.data(), {3, 4}),
                               view_of(odd.student.data(), {3, 4}), view_of(odd.teacher.data(), {3, 4}), view_of(odd.target.data(), {1})),
         Error);
-    CHECK(view_count(Method::none) == 1);
-    CHECK(view_count(Method::kd) == 1);
-    CHECK(view_count(Method::mlkd) == 2);
-    CHECK(view_count(Method::mlkd_official) == 2);
+    CHECK(view_count(Levels::none) == 1);
+    CHECK(view_count(Levels::instance) == 1);
+    CHECK(view_count(Levels::paper) == 2);
+    CHECK(view_count(Levels::released) == 2);
 }
 
 TEST_SUITE("team") {

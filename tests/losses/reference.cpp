@@ -111,7 +111,7 @@ Real share_up_to_median(const std::vector<Real>& values) {
 class Evaluation {
 public:
     explicit Evaluation(const Problem& problem) : config_(problem.config), target_(problem.target) {
-        for (int view = 0; view < view_count(config_.method); ++view) {
+        for (int view = 0; view < view_count(config_.levels); ++view) {
             student_.push_back(matrix(problem, problem.student, view));
             if (!problem.teacher.empty()) teacher_.push_back(matrix(problem, problem.teacher, view));
             gradient_.push_back(zeros(student_[0].size(), student_[0][0].size()));
@@ -121,11 +121,11 @@ public:
     Outcome run() {
         for (std::size_t view = 0; view < student_.size(); ++view) cross_entropy(view);
         const Real kd = config_.kd_weight;
-        for (std::size_t i = 0; i < config_.temperatures.size() && config_.method != Method::none; ++i) {
+        for (std::size_t i = 0; i < config_.temperatures.size() && config_.levels != Levels::none; ++i) {
             const Real temperature = config_.temperatures[i];
-            if (config_.method == Method::kd) {
+            if (config_.levels == Levels::instance) {
                 instance(0, temperature, kd);
-            } else if (config_.method == Method::mlkd) {
+            } else if (config_.levels == Levels::paper) {
                 for (std::size_t view : {0u, 1u}) {
                     instance(view, temperature, kd);
                     correlations(view, temperature, kd, kd);

@@ -35,7 +35,7 @@ def main(run):
     for name in ("student_last", "student_best", "last", "best"):
         path = f"{run}/{name}.safetensors"
         tensors = load_file(path)
-        weights = {key: t for key, t in tensors.items() if not key.startswith("optimizer.") and key != "progress"}
+        weights = {key: t for key, t in tensors.items() if not key.startswith("optimizer.") and not key.startswith("progress.")}
         assert {key: t.shape for key, t in weights.items()} == expected, (name, sorted(weights))
         for key, tensor in weights.items():
             assert tensor.dtype == (np.int64 if key.endswith("num_batches_tracked") else np.float32), (name, key, tensor.dtype)

@@ -1,6 +1,6 @@
 #pragma once
-// The loss of a training step: cross entropy, and the three levels of multi-level logit distillation (Jin, Wang, Lin,
-// "Multi-Level Logit Distillation", CVPR 2023), with their gradient in the student's logits.
+// Cross entropy and the three levels of multi-level logit distillation (Jin, Wang, Lin, "Multi-Level Logit Distillation",
+// CVPR 2023), with their gradient in the student's logits: what the methods none, kd, mlkd and mlkd_official are made of.
 //
 // For each view v and temperature T let P be the (B, C) matrix of the rows softmax(z / T) of a network. Then
 //     instance = Σ T² · mean_b KL(P_t[b] ‖ P_s[b])                  (Hinton, Vinyals, Dean, 2015)
@@ -16,16 +16,16 @@
 
 namespace mlkd {
 
-enum class Method {
-    none,          // cross entropy alone
-    kd,            // cross entropy and the instance level of the weak view
-    mlkd,          // the three levels on both views, as the paper has them
-    mlkd_official  // as the released code has them: masks, and batch and class on the weak view only (terms.cpp)
+enum class Levels {
+    none,      // cross entropy alone
+    instance,  // the instance level of the weak view
+    paper,     // the three levels on both views, as the paper has them
+    released   // as the released code has them: masks, and batch and class on the weak view only (terms.cpp)
 };
 enum class Divergence { frobenius, kl };  // between correlation matrices
 
 struct DistillationConfig {
-    Method method = Method::none;
+    Levels levels = Levels::none;
     std::vector<float> temperatures = {4};
     float ce_weight = 1;        // of the cross entropy, summed over the views
     float label_smoothing = 0;  // of the cross entropy's targets, in [0, 1)
@@ -40,8 +40,8 @@ struct DistillationConfig {
 // Throws UsageError naming the key that is empty, not finite, negative, or a temperature that is not positive.
 void validate(const DistillationConfig& config);
 
-// How many views of each sample the method looks at: the weak one, or the weak and the strong one.
-int view_count(Method method);
+// How many views of each sample the levels look at: the weak one, or the weak and the strong one.
+int view_count(Levels levels);
 
 // Places in the vector of losses; weights are inside.
 struct LossPart {
@@ -66,8 +66,8 @@ public:
     DistillationLoss(const DistillationLoss&) = delete;
     DistillationLoss& operator=(const DistillationLoss&) = delete;
 
-    // student, teacher (V·B, C) f32, the rows of the weak view first; teacher is empty for Method::none. target (B) i32,
-    // each in [0, C). Writes losses (5) f32, see LossPart, and dL_dlogits (V·B, C) f32, the gradient of the total with
+    // student, teacher (V·B, C) f32, the rows of the weak view first; teacher is empty for Levels::none. target (B) i32,
+    // each in [0, C). Writes losses (5) f32, see LossPart, or (2) or (3) without parts that are always 0, and dL_dlogits (V·B, C) f32, the gradient of the total with
     // respect to student. Logits that are not finite give losses that are not finite. Nothing is read back. The
     // workspace comes from the arena, inside a Scope. Throws Error where shapes do not fit or C < 2.
     void forward_backward(StepArena& arena, const Tensor& losses, const Tensor& dL_dlogits, const Tensor& student, const Tensor& teacher,

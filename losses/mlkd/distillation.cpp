@@ -1,4 +1,4 @@
-#include "losses/distillation.h"
+#include "losses/mlkd/distillation.h"
 
 #include <fmt/format.h>
 
@@ -43,7 +43,7 @@ void validate(const DistillationConfig& config) {
     require_weight("class_weight", config.class_weight);
 }
 
-int view_count(Method method) { return method == Method::mlkd || method == Method::mlkd_official ? 2 : 1; }
+int view_count(Levels levels) { return levels == Levels::paper || levels == Levels::released ? 2 : 1; }
 
 // The tensors of one call.
 struct DistillationLoss::Step {
@@ -59,7 +59,7 @@ DistillationLoss::DistillationLoss(Backend& backend, DistillationConfig config, 
     validate(config_);
     terms_ = terms_of(config_);
     correlating_ = std::count_if(terms_.begin(), terms_.end(), [](const Term& term) { return term.correlates(); });
-    const auto counters = static_cast<std::size_t>(fused_counters(static_cast<std::int64_t>(terms_.size()), view_count(config_.method)));
+    const auto counters = static_cast<std::size_t>(fused_counters(static_cast<std::int64_t>(terms_.size()), view_count(config_.levels)));
     counters_ = static_cast<int*>(backend_.allocate(counters * sizeof(int)));
     if (terms_.empty()) return;
     device_terms_ = static_cast<Term*>(backend_.allocate(terms_.size() * sizeof(Term)));
@@ -84,13 +84,14 @@ void DistillationLoss::forward_backward(StepArena& arena, const Tensor& losses, 
                                         const Tensor& teacher, const Tensor& target) {
     MLKD_CHECK(student.shape.rank() == 2 && student.dim(1) >= 2,
                "loss: logits " + student.shape.text() + " of at least two classes needed");
-    const std::int64_t rows = student.dim(0), classes = student.dim(1), samples = rows / view_count(config_.method);
-    MLKD_CHECK(samples >= 1 && samples * view_count(config_.method) == rows && target.shape == Shape{samples},
-               fmt::format("loss: logits {} of {} view(s) and targets {} do not fit", student.shape.text(), view_count(config_.method),
+    const std::int64_t rows = student.dim(0), classes = student.dim(1), samples = rows / view_count(config_.levels);
+    MLKD_CHECK(samples >= 1 && samples * view_count(config_.levels) == rows && target.shape == Shape{samples},
+               fmt::format("loss: logits {} of {} view(s) and targets {} do not fit", student.shape.text(), view_count(config_.levels),
                            target.shape.text()));
-    MLKD_CHECK(dL_dlogits.shape == student.shape && losses.shape == Shape{loss_part_count},
+    const std::int64_t parts = config_.levels == Levels::none ? 1 : config_.levels == Levels::instance ? 2 : LossPart::total;
+    MLKD_CHECK(dL_dlogits.shape == student.shape && (losses.shape == Shape{parts + 1} || losses.shape == Shape{loss_part_count}),
                "loss: outputs " + dL_dlogits.shape.text() + ", " + losses.shape.text() + " do not fit logits " + student.shape.text());
-    MLKD_CHECK(config_.method == Method::none || teacher.shape == student.shape,
+    MLKD_CHECK(config_.levels == Levels::none || teacher.shape == student.shape,
                "loss: logits of teacher " + teacher.shape.text() + " and student " + student.shape.text() + " differ in shape");
 
     const StepArena::Scope scope(arena);
@@ -98,7 +99,7 @@ void DistillationLoss::forward_backward(StepArena& arena, const Tensor& losses, 
     if (fuses(samples, classes))
         return fused_distillation(
             stream, arena, losses, dL_dlogits,
-            {student, teacher, target, terms_, device_terms_, counters_, config_.method == Method::mlkd_official, config_.ce_weight,
+            {student, teacher, target, terms_, device_terms_, counters_, config_.levels == Levels::released, config_.ce_weight,
              config_.label_smoothing});
     const auto term_count = static_cast<std::int64_t>(terms_.size());
     const bool kl = config_.divergence == Divergence::kl;
@@ -109,7 +110,7 @@ void DistillationLoss::forward_backward(StepArena& arena, const Tensor& losses, 
     const Tensor batch_sums = arena.allocate("loss/batch sums", DType::f32, {correlating_, batch_parts});
     const Tensor class_sums = arena.allocate("loss/class sums", DType::f32, {correlating_, class_parts});
     const float* masks = nullptr;
-    if (config_.method == Method::mlkd_official && term_count > 0) {
+    if (config_.levels == Levels::released && term_count > 0) {
         const Tensor shares = arena.allocate("loss/masks", DType::f32, {2});
         official_masks(stream, arena, shares, teacher.slice(0, samples));
         masks = shares.as<float>();
@@ -127,7 +128,7 @@ void DistillationLoss::forward_backward(StepArena& arena, const Tensor& losses, 
         add_terms(arena, step, static_cast<std::size_t>(first), static_cast<std::size_t>(count));
         first += count;
     }
-    loss_sums(stream, LossSums{losses.as<float>(), row_ce.as<float>(), row_kl.as<float>(), batch_sums.as<float>(), class_sums.as<float>(),
+    loss_sums(stream, LossSums{losses.as<float>(), static_cast<int>(losses.dim(0)) - 1, row_ce.as<float>(), row_kl.as<float>(), batch_sums.as<float>(), class_sums.as<float>(),
                                device_terms_, masks, config_.ce_weight, rows, samples, classes, term_count, correlating_, batch_parts,
                                class_parts});
 }
