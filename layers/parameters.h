@@ -27,7 +27,7 @@ struct Parameter {
     std::int64_t fan;   // fan-out or fan-in, as `initial` needs it
     Variable variable;  // value and gradient as the network computes with them; memory after ParameterStore::allocate()
     Gradient gradient;
-    Tensor master;      // the value that the optimizer moves and files keep: variable.value, or the float32 that a bf16 filter is rounded from
+    Tensor master;  // the value that the optimizer moves and files keep: variable.value, or the float32 that a bf16 filter is rounded from
 };
 
 // Running statistics: saved with the network, not trained.

@@ -45,11 +45,11 @@ struct OtherClasses {
 };
 
 struct DkdRow {
-    float *target_kl, *other_kl;   // (B)
-    float* gradient;               // (B, C), added to
+    float *target_kl, *other_kl;     // (B)
+    float* gradient;                 // (B, C), added to
     const float *student, *teacher;  // (B, C)
-    const std::int32_t* target;    // (B)
-    const float* warmup;           // (1): w
+    const std::int32_t* target;      // (B)
+    const float* warmup;             // (1): w
     std::int64_t classes;
     double temperature, alpha, beta;  // the weights over B, too
 
@@ -61,7 +61,8 @@ struct DkdRow {
         const OtherClasses s(team, zs, classes, y, temperature), t(team, zt, classes, y, temperature);
         const double odds_s = s.log_softmax(zs[y]), odds_t = t.log_softmax(zt[y]);
         // log p_y = −softplus(−odds), log(1 − p_y) = −softplus(odds)
-        const double p = exp(-softplus(-odds_s)), q = exp(-softplus(-odds_t)), not_p = exp(-softplus(odds_s)), not_q = exp(-softplus(odds_t));
+        const double p = exp(-softplus(-odds_s)), q = exp(-softplus(-odds_t)), not_p = exp(-softplus(odds_s)),
+                     not_q = exp(-softplus(odds_t));
         const Apart of_y(q, p, softplus(-odds_t) - softplus(-odds_s)), of_rest(not_q, not_p, softplus(odds_t) - softplus(odds_s));
         const double p_minus_q = q > 0.5 ? -of_rest.difference : of_y.difference;  // from the smaller of the two
         const double scale = *warmup * temperature, slope = scale * alpha * p_minus_q;
@@ -100,9 +101,7 @@ public:
     bool has_cross_entropy() const override { return ce_weight_ > 0; }
     bool teaches() const override { return std::max(alpha_, beta_) > 0; }
     std::vector<std::string> parts() const override { return {"ce", "tckd", "nckd"}; }
-    std::vector<Number> numbers(int epoch) const override {
-        return {{"warmup_factor", warmup_ > epoch ? epoch / warmup_ : 1.0}};
-    }
+    std::vector<Number> numbers(int epoch) const override { return {{"warmup_factor", warmup_ > epoch ? epoch / warmup_ : 1.0}}; }
     void forward_backward(const LossCall& call) override {
         const std::int64_t B = call.samples();
         const auto samples = static_cast<double>(B);

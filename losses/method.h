@@ -17,13 +17,13 @@ namespace mlkd {
 // The inputs and outputs of one step; B samples, V views, C classes.
 struct LossCall {
     Backend& backend;
-    StepArena& arena;           // for the workspace; the caller has put a Scope around the call
-    Tensor losses;              // (parts + 1) f32: the parts, weights included, and their total
-    Tensor dL_dlogits;          // (V·B, C) f32: the gradient of the total in the student's logits; overwritten
-    Tensor student, teacher;    // (V·B, C) f32, the rows of the weak view first; teacher is empty for a method without one
-    Tensor target;              // (B) i32, each in [0, C)
-    Tensor numbers;             // f32, as many as numbers(): what changes by epoch; in device memory
-    double label_smoothing;     // of the cross entropy
+    StepArena& arena;         // for the workspace; the caller has put a Scope around the call
+    Tensor losses;            // (parts + 1) f32: the parts, weights included, and their total
+    Tensor dL_dlogits;        // (V·B, C) f32: the gradient of the total in the student's logits; overwritten
+    Tensor student, teacher;  // (V·B, C) f32, the rows of the weak view first; teacher is empty for a method without one
+    Tensor target;            // (B) i32, each in [0, C)
+    Tensor numbers;           // f32, as many as numbers(): what changes by epoch; in device memory
+    double label_smoothing;   // of the cross entropy
 
     Stream stream() const { return backend.stream(); }
     std::int64_t samples() const { return target.dim(0); }

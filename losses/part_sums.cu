@@ -1,7 +1,6 @@
-#include "losses/part_sums.h"
-
 #include "engine/error.h"
 #include "engine/kernels/launch.h"
+#include "losses/part_sums.h"
 
 namespace mlkd {
 namespace {

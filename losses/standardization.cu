@@ -1,8 +1,7 @@
-#include "losses/standardization.h"
-
 #include <cmath>
 
 #include "engine/kernels/launch.h"
+#include "losses/standardization.h"
 
 namespace mlkd {
 namespace {
@@ -24,8 +23,8 @@ struct RowMoments {
 };
 
 struct Standardize {
-    float* out;            // (rows, C)
-    const float* logits;   // (rows, C)
+    float* out;           // (rows, C)
+    const float* logits;  // (rows, C)
     std::int64_t classes;
 
     template <class Team>
@@ -39,9 +38,9 @@ struct Standardize {
 
 // With s the deviation and c = z − mean: dL/dz += (g − mean g) / (s + ε) − c · ⟨g, c⟩ / ((s + ε)² s (C − 1)).
 struct StandardizeBackward {
-    float* dL_dlogits;    // (rows, C)
+    float* dL_dlogits;     // (rows, C)
     const float* dL_dout;  // (rows, C): g
-    const float* logits;  // (rows, C): z
+    const float* logits;   // (rows, C): z
     std::int64_t classes;
 
     template <class Team>

@@ -37,9 +37,7 @@ constexpr std::array sizes{LossSize{64, 100},    LossSize{256, 100},   LossSize{
                            LossSize{512, 1000},  LossSize{4096, 1000}, LossSize{64, 10000}, LossSize{64, 100000}, LossSize{64, 200000}};
 
 // The divergence between correlation matrices of C × C has C² B multiplications and C² logarithms a term: minutes.
-bool takes_minutes(const NamedLoss& loss, const LossSize& size) {
-    return loss.name == kl && std::max(size.samples, size.classes) > 1000;
-}
+bool takes_minutes(const NamedLoss& loss, const LossSize& size) { return loss.name == kl && std::max(size.samples, size.classes) > 1000; }
 
 BenchWork prepare(Backend& backend, const NamedLoss& loss, const LossSize& size) {
     struct State {
@@ -52,7 +50,8 @@ BenchWork prepare(Backend& backend, const NamedLoss& loss, const LossSize& size)
     const Shape shape{loss.method->views() * size.samples, size.classes};
     const Tensor student = state->tensors.uniform(shape, -4, 4), teacher = state->tensors.uniform(shape, -8, 8);
     const Tensor target = state->tensors.labels(size.samples, size.classes);
-    const Tensor parts = state->tensors.zeros({static_cast<std::int64_t>(state->function.parts().size())}), dL_dlogits = state->tensors.zeros(shape);
+    const Tensor parts = state->tensors.zeros({static_cast<std::int64_t>(state->function.parts().size())}),
+                 dL_dlogits = state->tensors.zeros(shape);
     const auto run = [=] {
         state->arena.begin("loss");
         state->function.forward_backward(state->arena, parts, dL_dlogits, student, teacher, target);

@@ -20,8 +20,7 @@ double training_flop_per_image(const Network& network) {
 }
 
 struct TrainingState {
-    TrainingState(Backend& backend, DType precision, const std::string& student_name, const std::string& teacher_name,
-                  const Method& method)
+    TrainingState(Backend& backend, DType precision, const std::string& student_name, const std::string& teacher_name, const Method& method)
         : arena(backend), tensors(backend), student(make_network(backend, student_name, classes, Role::trained, precision)) {
         student->parameters().initialise(1);
         if (!teacher_name.empty()) {

@@ -210,8 +210,7 @@ Config load_config(const std::string& path, const std::vector<std::string>& over
 
     if (config.distiller.method->has_teacher() && config.distiller.teacher.empty())
         throw UsageError(fmt::format("{}: distiller.teacher: distiller.type {} needs a teacher; name its model",
-                                     places.count("distiller.type") ? places["distiller.type"] : path,
-                                     config.distiller.method.chosen));
+                                     places.count("distiller.type") ? places["distiller.type"] : path, config.distiller.method.chosen));
     if (config.deterministic && config.nondeterministic)
         throw UsageError(fmt::format("{}: deterministic: excludes nondeterministic; set one of them to false",
                                      places.count("deterministic") ? places["deterministic"] : path));
@@ -243,7 +242,8 @@ namespace {
 
 bool is_of_methods(const Config& config, const std::string& key) {
     const auto& methods = config.distiller.method.parts;
-    return std::any_of(methods.begin(), methods.end(), [&](const auto& method) { return key.starts_with(std::string(method->section()) + "."); });
+    return std::any_of(methods.begin(), methods.end(),
+                       [&](const auto& method) { return key.starts_with(std::string(method->section()) + "."); });
 }
 
 }  // namespace
@@ -256,7 +256,8 @@ const char* out_of_use_by(const Config& config, const std::string& key) {
     if (key.starts_with("solver.lr_decay_") && config.solver.schedule != "step") return "solver.schedule";
     const std::string name = key.substr(std::string_view("solver.").size());
     const auto& optimizers = config.solver.optimizer.parts;
-    const bool an_optimizers = std::any_of(optimizers.begin(), optimizers.end(), [&](const auto& part) { return has_setting(*part, name); });
+    const bool an_optimizers =
+        std::any_of(optimizers.begin(), optimizers.end(), [&](const auto& part) { return has_setting(*part, name); });
     return an_optimizers && !has_setting(*config.solver.optimizer, name) ? "solver.type" : nullptr;
 }
 
@@ -265,9 +266,9 @@ namespace {
 // Of solver: in the hash whatever their value. Keys that came later are there where they differ from their default, so that the
 // hashes of older runs stay.
 bool is_founding_key(const std::string& key) {
-    static const std::set<std::string> keys{"solver.type",          "solver.batch_size",    "solver.epochs",
-                                            "solver.lr",            "solver.lr_decay_stages", "solver.lr_decay_rate",
-                                            "solver.weight_decay",  "solver.momentum",      "solver.seed"};
+    static const std::set<std::string> keys{"solver.type",         "solver.batch_size",      "solver.epochs",
+                                            "solver.lr",           "solver.lr_decay_stages", "solver.lr_decay_rate",
+                                            "solver.weight_decay", "solver.momentum",        "solver.seed"};
     return keys.contains(key);
 }
 

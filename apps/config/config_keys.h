@@ -33,7 +33,9 @@ inline constexpr Rule<std::string> dataset{
     "auto, cifar100, cifar10, mnist, fashion-mnist, idx or synthetic", [](const std::string& v) {
         return is_one_of(v, {"auto", "cifar100", "cifar10", "mnist", "fashion-mnist", "idx", "synthetic"});
     }};
-inline const NameRule schedule{[] { return std::vector<std::string>{"step", "cosine"}; },
+inline const NameRule schedule{[] {
+                                   return std::vector<std::string>{"step", "cosine"};
+                               },
                                [](const std::string& text) {
                                    const std::string name = lower_case(text);
                                    return is_one_of(name, {"step", "cosine"}) ? name : std::string();
@@ -112,9 +114,11 @@ template <class ConfigOrConst, class Visitor> void for_each_key(ConfigOrConst& c
     visit("solver.schedule", c.solver.schedule, rules::schedule);
     visit("solver.warmup_epochs", c.solver.warmup_epochs, rules::warmup);
     visit("solver.label_smoothing", c.solver.label_smoothing, rules::below_one);
-    for_each_part_key<ConfigOrConst>(c.solver.optimizer, [](const Optimizer&) { return "solver"; }, visit);
+    for_each_part_key<ConfigOrConst>(
+        c.solver.optimizer, [](const Optimizer&) { return "solver"; }, visit);
     visit("solver.seed", c.solver.seed, rules::seed);
-    for_each_part_key<ConfigOrConst>(c.distiller.method, [](const Method& method) { return method.section(); }, visit);
+    for_each_part_key<ConfigOrConst>(
+        c.distiller.method, [](const Method& method) { return method.section(); }, visit);
     visit("log.prefix", c.log.prefix, rules::folder);
     visit("log.save_checkpoint_freq", c.log.save_checkpoint_freq, rules::frequency);
     visit("device", c.device, rules::device);

@@ -51,7 +51,8 @@ constexpr const char* mdistiller_methods[] = {"at", "crd", "dkd", "fitnet", "kds
 
 std::string missing_method(const std::string& name) {
     const std::string small = lower_case(name);
-    const bool theirs = std::any_of(std::begin(mdistiller_methods), std::end(mdistiller_methods), [&](const char* each) { return small == each; });
+    const bool theirs =
+        std::any_of(std::begin(mdistiller_methods), std::end(mdistiller_methods), [&](const char* each) { return small == each; });
     return theirs ? "a method of mdistiller that is not here" : "";
 }
 

@@ -11,15 +11,16 @@ void refuse_idle(const Config& config) {
     const Config::Solver& solver = config.solver;
     for (int epoch = 1; epoch <= solver.epochs; ++epoch)
         if (static_cast<float>(learning_rate(solver, epoch)) == 0)
-            throw UsageError(
-                fmt::format("the rate, from solver.lr {}, becomes 0 in float32 from epoch {} on: nothing would be learnt; raise solver.lr{}, "
-                            "or end with solver.epochs={}",
-                            solver.lr, epoch, solver.schedule == "step" ? " or solver.lr_decay_rate" : "", epoch - 1));
+            throw UsageError(fmt::format(
+                "the rate, from solver.lr {}, becomes 0 in float32 from epoch {} on: nothing would be learnt; raise solver.lr{}, "
+                "or end with solver.epochs={}",
+                solver.lr, epoch, solver.schedule == "step" ? " or solver.lr_decay_rate" : "", epoch - 1));
     const Method& method = *config.distiller.method;
     if (!method.has_cross_entropy() && !method.teaches())
-        throw UsageError(fmt::format("the weight of the cross entropy in {}., and those of the teacher's losses or what they multiply, are 0: "
-                                     "nothing would be learnt",
-                                     method.section()));
+        throw UsageError(
+            fmt::format("the weight of the cross entropy in {}., and those of the teacher's losses or what they multiply, are 0: "
+                        "nothing would be learnt",
+                        method.section()));
 }
 
 std::vector<std::string> idle_settings(const Config& config, const std::vector<std::string>& overrides) {
@@ -31,7 +32,8 @@ std::vector<std::string> idle_settings(const Config& config, const std::vector<s
     if (!beyond.empty() && solver.lr_decay_rate < 1 && solver.schedule == "step")
         lines.push_back(fmt::format("solver.lr_decay_stages {}: no effect, there are {} epochs", fmt::join(beyond, ", "), solver.epochs));
     if (solver.warmup_epochs >= solver.epochs)
-        lines.push_back(fmt::format("solver.warmup_epochs {}: there are {} epochs, all below solver.lr", solver.warmup_epochs, solver.epochs));
+        lines.push_back(
+            fmt::format("solver.warmup_epochs {}: there are {} epochs, all below solver.lr", solver.warmup_epochs, solver.epochs));
     if (config.log.save_checkpoint_freq > solver.epochs)
         lines.push_back(
             fmt::format("log.save_checkpoint_freq {}: no effect, there are {} epochs", config.log.save_checkpoint_freq, solver.epochs));

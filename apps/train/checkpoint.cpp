@@ -25,7 +25,8 @@ const std::string format_key = "checkpoint_format";
 using Numbers = std::map<std::string, double>;
 
 // A progress as named numbers and back: visit(name, number), which reads or sets it. `parts` are those of the losses.
-template <class ProgressOrConst, class Visit> void for_each_number(ProgressOrConst& progress, const Visit& visit) {
+template <class ProgressOrConst, class Visit>
+void for_each_number(ProgressOrConst& progress, const Visit& visit) {
     visit("epoch", progress.epoch);
     visit("next_batch", progress.next_batch);
     visit("best_top1", progress.best_top1);
@@ -42,9 +43,9 @@ template <class ProgressOrConst, class Visit> void for_each_number(ProgressOrCon
 }
 
 // Format 1 has all numbers in one tensor "progress", in this order; of every method five parts.
-constexpr const char* format_1[] = {"epoch",      "next_batch", "best_top1",  "best_epoch", "last_top1", "seconds", "waited_for_data",
-                                    "loss.ce",    "loss.instance", "loss.batch", "loss.class", "loss.total", "samples", "steps",
-                                    "bad step",   "bad part",   "top1",       "top5",       "cross_entropy"};
+constexpr const char* format_1[] = {"epoch",    "next_batch",    "best_top1",  "best_epoch", "last_top1",    "seconds", "waited_for_data",
+                                    "loss.ce",  "loss.instance", "loss.batch", "loss.class", "loss.total",   "samples", "steps",
+                                    "bad step", "bad part",      "top1",       "top5",       "cross_entropy"};
 
 // The numbers of a full checkpoint; none for any other file.
 Numbers saved_numbers(const SafetensorsFile& file) {
@@ -122,7 +123,8 @@ void require_finite(const std::map<std::string, HostTensor>& tensors, const std:
 }
 
 // Calls visit(name in files, parameter, its part of the slot) for everything that the optimizer remembers of a parameter.
-template <class Visit> void for_each_slot(const ParameterStore& store, const OptimizerState& optimizer, const Visit& visit) {
+template <class Visit>
+void for_each_slot(const ParameterStore& store, const OptimizerState& optimizer, const Visit& visit) {
     for (const auto& [slot, block] : optimizer.slots())
         for (const Parameter& parameter : store.parameters())
             visit(optimizer_prefix + slot + "." + parameter.name, parameter, store.part_of(block, parameter));
@@ -274,7 +276,8 @@ Progress load_checkpoint(Network& network, const OptimizerState& optimizer, cons
         const auto elements = file.tensors.at(name).as<float>();
         store.from_pytorch_order(slot, {elements.begin(), elements.end()});
     });
-    for (const auto& [name, tensor] : optimizer.numbers()) optimizer.write(tensor, file.tensors.at(optimizer_prefix + name).as<double>()[0]);
+    for (const auto& [name, tensor] : optimizer.numbers())
+        optimizer.write(tensor, file.tensors.at(optimizer_prefix + name).as<double>()[0]);
     return progress;
 }
 

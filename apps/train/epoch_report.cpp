@@ -41,17 +41,16 @@ std::string epoch_line(const EpochTraining& train, const Evaluation& test, bool 
     return fmt::format(
         "Epoch {:>3}/{}  lr {:.3e}  loss {:.4f} ({}) train top1 {:.2f} | test top1 {:.2f} top5 {:.2f} loss {:.4f} | "
         "{:.1f} s, {:.0f} img/s, data {:.0f}%{}",
-        train.epoch, train.epochs, train.lr, total_loss(train),
-        parts.empty() ? parts : parts.substr(1), train.top1(), test.top1, test.top5, test.loss, train.seconds, train.images_per_second(),
-        100 * train.data_share(), better ? "  *best" : "");
+        train.epoch, train.epochs, train.lr, total_loss(train), parts.empty() ? parts : parts.substr(1), train.top1(), test.top1, test.top5,
+        test.loss, train.seconds, train.images_per_second(), 100 * train.data_share(), better ? "  *best" : "");
 }
 
 std::string progress_text(const EpochTraining& train, std::int64_t batch, std::int64_t batches) {
     const double per_batch = train.seconds / static_cast<double>(batch);
     const auto batches_left = static_cast<double>(batches - batch + (train.epochs - train.epoch) * batches);
     return fmt::format("Epoch: [{}][{}/{}] eta {} lr {:.3e} loss {:.3f}{} top1 {:.2f} {:.0f} img/s data {:.0f}%", train.epoch, batch,
-                       batches, clock_text(per_batch * batches_left), train.lr, total_loss(train),
-                       parts_text(train, 3), train.top1(), train.images_per_second(), 100 * train.data_share());
+                       batches, clock_text(per_batch * batches_left), train.lr, total_loss(train), parts_text(train, 3), train.top1(),
+                       train.images_per_second(), 100 * train.data_share());
 }
 
 }  // namespace mlkd

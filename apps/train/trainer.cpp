@@ -101,8 +101,8 @@ Trainer::Trainer(Config config, const TrainOptions& options)
     student_ = make_network(*backend_, config_.distiller.student, static_cast<int>(train_data_.classes), Role::trained,
                             network_type(config_.precision));
     student_->parameters().initialise(config_.solver.seed);
-    print("{} {}: {} parameters, {:.1f} MFLOP an image forward\n", method.has_teacher() ? "student  " : "network  ",
-          student_->name(), student_->parameters().trainable_elements(), student_->flop_per_image() / 1e6);
+    print("{} {}: {} parameters, {:.1f} MFLOP an image forward\n", method.has_teacher() ? "student  " : "network  ", student_->name(),
+          student_->parameters().trainable_elements(), student_->flop_per_image() / 1e6);
     if (teacher_) check_teacher();
     step_.emplace(*backend_, arena_, *student_, teacher_.get(), method, *config_.solver.optimizer, config_.solver.label_smoothing);
     meter_.emplace(*backend_, memory_, static_cast<int>(step_->parts().size()));

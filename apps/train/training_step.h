@@ -6,8 +6,8 @@
 
 #include "engine/optimizers/optimizer.h"
 #include "layers/network.h"
-#include "losses/method.h"
 #include "losses/meters/accuracy.h"
+#include "losses/method.h"
 
 namespace mlkd {
 

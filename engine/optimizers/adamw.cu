@@ -23,7 +23,8 @@ struct CountStep {
     }
 };
 
-template <class T> struct AdamWRule {
+template <class T>
+struct AdamWRule {
     T *means, *squares;
     const T* lr;
     const double* numbers;

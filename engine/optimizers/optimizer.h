@@ -21,11 +21,11 @@ struct RoundedParameters {
 
 // What one update reads and writes.
 struct UpdateTensors {
-    Tensor values, gradients;      // (elements): f32, or f64
-    Tensor lr;                     // (1) of that type, in device memory: a recorded step does not depend on the host
-    RoundedParameters rounded;     // their gradients take the place of the first `gradients`; the rounded values follow the new ones
+    Tensor values, gradients;       // (elements): f32, or f64
+    Tensor lr;                      // (1) of that type, in device memory: a recorded step does not depend on the host
+    RoundedParameters rounded;      // their gradients take the place of the first `gradients`; the rounded values follow the new ones
     std::span<const Tensor> slots;  // (elements) each, of the type of values, in the order of slots()
-    Tensor numbers;                // f64 (as many as numbers())
+    Tensor numbers;                 // f64 (as many as numbers())
 };
 
 class Optimizer : public Part {

@@ -10,7 +10,8 @@
 namespace mlkd {
 namespace {
 
-template <class T> struct SgdRule {
+template <class T>
+struct SgdRule {
     T* momenta;
     const T* lr;
     T momentum, weight_decay;
@@ -22,7 +23,8 @@ template <class T> struct SgdRule {
     }
 };
 
-template <class T> struct NesterovRule {
+template <class T>
+struct NesterovRule {
     T* momenta;
     const T* lr;
     T momentum, weight_decay;

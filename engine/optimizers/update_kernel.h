@@ -6,7 +6,8 @@
 namespace mlkd {
 
 // rule(i, value, gradient) returns the new value of parameter i.
-template <class T, class Rule> struct UpdateKernel {
+template <class T, class Rule>
+struct UpdateKernel {
     T* values;
     const T* gradients;
     bfloat16* rounded_values;
@@ -23,13 +24,13 @@ template <class T, class Rule> struct UpdateKernel {
 };
 
 // One launch over all parameters, which are of type T.
-template <class T, class Rule> void update_each(const Stream& stream, const UpdateTensors& tensors, const Rule& rule) {
+template <class T, class Rule>
+void update_each(const Stream& stream, const UpdateTensors& tensors, const Rule& rule) {
     const bool rounds = !tensors.rounded.values.empty();
     for_each_index(stream, tensors.values.elements(),
-                   UpdateKernel<T, Rule>{tensors.values.as<T>(), tensors.gradients.as<T>(),
-                                         rounds ? tensors.rounded.values.as<bfloat16>() : nullptr,
-                                         rounds ? tensors.rounded.gradients.as<bfloat16>() : nullptr,
-                                         rounds ? tensors.rounded.values.elements() : 0, rule});
+                   UpdateKernel<T, Rule>{
+                       tensors.values.as<T>(), tensors.gradients.as<T>(), rounds ? tensors.rounded.values.as<bfloat16>() : nullptr,
+                       rounds ? tensors.rounded.gradients.as<bfloat16>() : nullptr, rounds ? tensors.rounded.values.elements() : 0, rule});
 }
 
 }  // namespace mlkd

@@ -10,7 +10,8 @@
 namespace mlkd {
 
 // P: a Part with `std::unique_ptr<P> clone() const`.
-template <class P> struct Choice {
+template <class P>
+struct Choice {
     std::vector<std::unique_ptr<P>> parts;
     std::string chosen;  // the name of one of them
 

@@ -12,7 +12,8 @@ namespace {
 using Value = decltype(Assignment::value);
 
 // Whether the value is of a fitting type.
-template <class T> bool convert(T& out, const Value& value) {
+template <class T>
+bool convert(T& out, const Value& value) {
     const auto* list = std::get_if<std::vector<double>>(&value);
     if constexpr (std::is_arithmetic_v<T>) {
         const auto* number = std::get_if<double>(&value);
@@ -26,7 +27,10 @@ template <class T> bool convert(T& out, const Value& value) {
     }
 }
 
-template <class T> bool allowed(const T& value, const Rule<T>& rule) { return rule.holds(value); }
+template <class T>
+bool allowed(const T& value, const Rule<T>& rule) {
+    return rule.holds(value);
+}
 bool allowed(const std::string& value, const NameRule& rule) { return !rule.find(value).empty(); }
 
 }  // namespace

@@ -13,7 +13,8 @@
 namespace mlkd {
 
 // Which values a key allows, in words and as a test.
-template <class T> struct Rule {
+template <class T>
+struct Rule {
     const char* allowed;
     bool (*holds)(const T&);
 };
@@ -44,22 +45,28 @@ public:
 };
 
 // A visitor that calls visit(key, value, rule, meaning), generic in the type of the value.
-template <class Visit> class GenericVisitor final : public SettingVisitor {
+template <class Visit>
+class GenericVisitor final : public SettingVisitor {
 public:
     explicit GenericVisitor(Visit& visit) : visit_(visit) {}
     void visit(const char* key, bool& value, const Rule<bool>& rule, const char* meaning) override { visit_(key, value, rule, meaning); }
-    void visit(const char* key, double& value, const Rule<double>& rule, const char* meaning) override { visit_(key, value, rule, meaning); }
+    void visit(const char* key, double& value, const Rule<double>& rule, const char* meaning) override {
+        visit_(key, value, rule, meaning);
+    }
     void visit(const char* key, int& value, const Rule<int>& rule, const char* meaning) override { visit_(key, value, rule, meaning); }
     void visit(const char* key, std::vector<double>& value, const Rule<std::vector<double>>& rule, const char* meaning) override {
         visit_(key, value, rule, meaning);
     }
-    void visit(const char* key, std::string& value, const NameRule& rule, const char* meaning) override { visit_(key, value, rule, meaning); }
+    void visit(const char* key, std::string& value, const NameRule& rule, const char* meaning) override {
+        visit_(key, value, rule, meaning);
+    }
 
 private:
     Visit& visit_;
 };
 
-template <class Visit> void for_each_setting(Part& part, Visit&& visit) {
+template <class Visit>
+void for_each_setting(Part& part, Visit&& visit) {
     GenericVisitor<std::remove_reference_t<Visit>> visitor(visit);
     part.settings(visitor);
 }

@@ -36,7 +36,8 @@ void validate(const DistillationConfig& config) {
             throw UsageError(fmt::format("temperatures[{}] is {}, but must be a finite number above 0", i, temperature));
     require_weight("ce_weight", config.ce_weight);
     require_weight("label_smoothing", config.label_smoothing);
-    if (config.label_smoothing >= 1) throw UsageError(fmt::format("label_smoothing is {}, but must be less than 1", config.label_smoothing));
+    if (config.label_smoothing >= 1)
+        throw UsageError(fmt::format("label_smoothing is {}, but must be less than 1", config.label_smoothing));
     require_weight("kd_weight", config.kd_weight);
     require_weight("instance_weight", config.instance_weight);
     require_weight("batch_weight", config.batch_weight);
@@ -97,10 +98,9 @@ void DistillationLoss::forward_backward(StepArena& arena, const Tensor& losses, 
     const StepArena::Scope scope(arena);
     const Stream stream = backend_.stream();
     if (fuses(samples, classes))
-        return fused_distillation(
-            stream, arena, losses, dL_dlogits,
-            {student, teacher, target, terms_, device_terms_, counters_, config_.levels == Levels::released, config_.ce_weight,
-             config_.label_smoothing});
+        return fused_distillation(stream, arena, losses, dL_dlogits,
+                                  {student, teacher, target, terms_, device_terms_, counters_, config_.levels == Levels::released,
+                                   config_.ce_weight, config_.label_smoothing});
     const auto term_count = static_cast<std::int64_t>(terms_.size());
     const bool kl = config_.divergence == Divergence::kl;
     const std::int64_t batch_parts = kl ? samples : gram_blocks(samples, classes);
@@ -128,9 +128,9 @@ void DistillationLoss::forward_backward(StepArena& arena, const Tensor& losses, 
         add_terms(arena, step, static_cast<std::size_t>(first), static_cast<std::size_t>(count));
         first += count;
     }
-    loss_sums(stream, LossSums{losses.as<float>(), static_cast<int>(losses.dim(0)) - 1, row_ce.as<float>(), row_kl.as<float>(), batch_sums.as<float>(), class_sums.as<float>(),
-                               device_terms_, masks, config_.ce_weight, rows, samples, classes, term_count, correlating_, batch_parts,
-                               class_parts});
+    loss_sums(stream, LossSums{losses.as<float>(), static_cast<int>(losses.dim(0)) - 1, row_ce.as<float>(), row_kl.as<float>(),
+                               batch_sums.as<float>(), class_sums.as<float>(), device_terms_, masks, config_.ce_weight, rows, samples,
+                               classes, term_count, correlating_, batch_parts, class_parts});
 }
 
 void DistillationLoss::add_terms(StepArena& arena, const Step& step, std::size_t first, std::size_t term_count) {

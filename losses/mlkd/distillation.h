@@ -67,8 +67,8 @@ public:
     DistillationLoss& operator=(const DistillationLoss&) = delete;
 
     // student, teacher (V·B, C) f32, the rows of the weak view first; teacher is empty for Levels::none. target (B) i32,
-    // each in [0, C). Writes losses (5) f32, see LossPart, or (2) or (3) without parts that are always 0, and dL_dlogits (V·B, C) f32, the gradient of the total with
-    // respect to student. Logits that are not finite give losses that are not finite. Nothing is read back. The
+    // each in [0, C). Writes losses (5) f32, see LossPart, or (2) or (3) without parts that are always 0, and dL_dlogits (V·B, C) f32, the
+    // gradient of the total with respect to student. Logits that are not finite give losses that are not finite. Nothing is read back. The
     // workspace comes from the arena, inside a Scope. Throws Error where shapes do not fit or C < 2.
     void forward_backward(StepArena& arena, const Tensor& losses, const Tensor& dL_dlogits, const Tensor& student, const Tensor& teacher,
                           const Tensor& target);

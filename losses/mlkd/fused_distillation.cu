@@ -68,8 +68,8 @@ void fused_distillation(const Stream& stream, StepArena& arena, const Tensor& lo
                                    .masks = {masks, mask_softmax, teacher, samples, classes},
                                    .correlation = {shares, batch_sums, class_sums, softmax, difference, student, terms, masks, layout,
                                                    static_cast<int>(samples), static_cast<int>(classes)},
-                                   .sums = {losses.as<float>(), static_cast<int>(losses.dim(0)) - 1, row_ce, row_kl, batch_sums, class_sums, terms, masks, inputs.ce_weight,
-                                            rows, samples, classes, term_count, correlating, slabs, slabs},
+                                   .sums = {losses.as<float>(), static_cast<int>(losses.dim(0)) - 1, row_ce, row_kl, batch_sums, class_sums,
+                                            terms, masks, inputs.ce_weight, rows, samples, classes, term_count, correlating, slabs, slabs},
                                    .counters = inputs.counters,
                                    .views = static_cast<int>(rows / samples),
                                    .has_masks = has_masks};

@@ -88,7 +88,7 @@ void logit_gradient(const Stream& stream, const Tensor& dL_dlogits, const Tensor
 
 // Sums the values of all rows and terms, in double and in fixed order. One row.
 struct LossSums {
-    float* losses;            // (parts + 1): the first ones of LossPart, and the total
+    float* losses;  // (parts + 1): the first ones of LossPart, and the total
     int parts;
     const float* row_ce;      // (V·B)
     const float* row_kl;      // (terms, B)

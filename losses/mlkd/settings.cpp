@@ -5,16 +5,18 @@
 namespace mlkd {
 namespace {
 
-const NameRule divergence{[] { return std::vector<std::string>{"frobenius", "kl"}; },
+const NameRule divergence{[] {
+                              return std::vector<std::string>{"frobenius", "kl"};
+                          },
                           [](const std::string& text) {
                               std::string name;
                               for (const char c : text) name += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
                               return name == "frobenius" || name == "kl" ? name : std::string();
                           }};
-constexpr Rule<std::vector<double>> temperatures{
-    "1 to 64 numbers greater than 0", [](const std::vector<double>& v) {
-        return !v.empty() && v.size() <= 64 && std::all_of(v.begin(), v.end(), [](double t) { return t > 0; });
-    }};
+constexpr Rule<std::vector<double>> temperatures{"1 to 64 numbers greater than 0", [](const std::vector<double>& v) {
+                                                     return !v.empty() && v.size() <= 64 &&
+                                                            std::all_of(v.begin(), v.end(), [](double t) { return t > 0; });
+                                                 }};
 
 }  // namespace
 

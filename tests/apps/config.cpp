@@ -119,8 +119,9 @@ TEST_CASE("configuration: an impossible value is named with what is allowed") {
     CHECK(failure_of("device=gpu").ends_with("allowed: auto, cpu, cuda or cuda:N"));
     CHECK(failure_of("device=cuda:").ends_with("allowed: auto, cpu, cuda or cuda:N"));
     CHECK(failure_of("solver.type=adamax") == "command line: solver.type: unknown \"adamax\"; did you mean \"AdamW\"? allowed: SGD, AdamW");
-    CHECK(failure_of("distiller.type=crd").starts_with(
-        "command line: distiller.type: unknown \"crd\": a method of mdistiller that is not here; allowed: none, kd, mlkd, mlkd_official"));
+    CHECK(failure_of("distiller.type=crd")
+              .starts_with("command line: distiller.type: unknown \"crd\": a method of mdistiller that is not here; allowed: none, kd, "
+                           "mlkd, mlkd_official"));
     CHECK(failure_of("mlkd.divergence=js").ends_with("allowed: frobenius, kl"));
     CHECK(failure_of("distiller.student=rsnet8x4").starts_with(
         "command line: distiller.student: unknown model \"rsnet8x4\"; did you mean 'resnet8x4'? known: resnet8, "));
@@ -188,18 +189,34 @@ TEST_CASE("configuration: the hash changes with what determines the numbers alon
     };
     const std::string reference = config_hash(load_config("", base));
     CHECK(reference.size() == 16);
-    for (const char* extra : {"solver.lr=0.06", "solver.seed=1", "solver.epochs=3", "mlkd.temperatures=[4]", "mlkd.loss.batch_weight=2",
-                              "distiller.student=resnet8", "distiller.teacher=resnet32", "distiller.teacher_checkpoint=x",
-                              "mlkd.divergence=kl", "solver.lr_decay_stages=[1]", "distiller.type=kd", "dataset.type=cifar10",
-                              "dataset.train_images=9", "dataset.test.images=9", "deterministic=true", "solver.type=AdamW",
-                              "solver.nesterov=true", "solver.momentum=0.8", "solver.schedule=cosine", "solver.warmup_epochs=5",
+    for (const char* extra : {"solver.lr=0.06",
+                              "solver.seed=1",
+                              "solver.epochs=3",
+                              "mlkd.temperatures=[4]",
+                              "mlkd.loss.batch_weight=2",
+                              "distiller.student=resnet8",
+                              "distiller.teacher=resnet32",
+                              "distiller.teacher_checkpoint=x",
+                              "mlkd.divergence=kl",
+                              "solver.lr_decay_stages=[1]",
+                              "distiller.type=kd",
+                              "dataset.type=cifar10",
+                              "dataset.train_images=9",
+                              "dataset.test.images=9",
+                              "deterministic=true",
+                              "solver.type=AdamW",
+                              "solver.nesterov=true",
+                              "solver.momentum=0.8",
+                              "solver.schedule=cosine",
+                              "solver.warmup_epochs=5",
                               "solver.label_smoothing=0.1"}) {
         CAPTURE(extra);
         CHECK(hash(extra) != reference);
     }
-    for (const char* extra : {"device=cpu", "threads=3", "output=x", "log.prefix=x", "log.save_checkpoint_freq=3", "experiment.name=x",
-                              "dataset.path=/x", "dataset.num_workers=3", "kd.temperature=3", "solver.lr=0.05", "solver.type=sgd",
-                              "solver.nesterov=false", "solver.beta1=0.8", "solver.schedule=step", "solver.warmup_epochs=0", "solver.label_smoothing=0"}) {
+    for (const char* extra :
+         {"device=cpu", "threads=3", "output=x", "log.prefix=x", "log.save_checkpoint_freq=3", "experiment.name=x", "dataset.path=/x",
+          "dataset.num_workers=3", "kd.temperature=3", "solver.lr=0.05", "solver.type=sgd", "solver.nesterov=false", "solver.beta1=0.8",
+          "solver.schedule=step", "solver.warmup_epochs=0", "solver.label_smoothing=0"}) {
         CAPTURE(extra);
         CHECK(hash(extra) == reference);
     }

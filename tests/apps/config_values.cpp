@@ -104,7 +104,8 @@ TEST_CASE("configuration: settings without effect are said") {
     CHECK(said({"solver.epochs=5", "solver.lr_decay_rate=1"}).empty());
     CHECK(said({"log.save_checkpoint_freq=241"}) == "log.save_checkpoint_freq 241: no effect, there are 240 epochs\n");
     CHECK(said({"solver.schedule=cosine"}).empty());
-    CHECK(said({"solver.schedule=cosine", "solver.lr_decay_rate=0.2"}) == "solver.lr_decay_rate=0.2: no effect, solver.schedule is cosine\n");
+    CHECK(said({"solver.schedule=cosine", "solver.lr_decay_rate=0.2"}) ==
+          "solver.lr_decay_rate=0.2: no effect, solver.schedule is cosine\n");
     CHECK(said({"solver.warmup_epochs=240"}) == "solver.warmup_epochs 240: there are 240 epochs, all below solver.lr\n");
     CHECK(said({"solver.beta1=0.8"}) == "solver.beta1=0.8: no effect, solver.type is SGD\n");
     CHECK(said({"solver.type=AdamW", "solver.momentum=0.8", "solver.weight_decay=0.1", "solver.beta2=0.99"}) ==

@@ -10,8 +10,8 @@
 #include "data/feeds/resident_feed.h"
 #include "data/readers/load.h"
 #include "engine/optimizers/optimizers.h"
-#include "losses/methods.h"
 #include "layers/network.h"
+#include "losses/methods.h"
 #include "tests/support/recording_backend.h"
 
 using namespace mlkd;
@@ -24,8 +24,8 @@ constexpr int classes = 10;
 // With small weights and few temperatures, where it has any.
 std::unique_ptr<Method> method_called(const std::string& name) {
     auto method = make_method(name);
-    for (const Assignment& assignment : {Assignment{"loss.ce_weight", 1.0}, Assignment{"loss.kd_weight", 1.0},
-                                         Assignment{"temperatures", std::vector<double>{4, 2}}})
+    for (const Assignment& assignment :
+         {Assignment{"loss.ce_weight", 1.0}, Assignment{"loss.kd_weight", 1.0}, Assignment{"temperatures", std::vector<double>{4, 2}}})
         if (has_setting(*method, assignment.key)) set(*method, assignment);
     return method;
 }
@@ -45,7 +45,7 @@ TEST_CASE("recorded step: the second and the third step make the same calls on t
         teacher->parameters().initialise(2);
         teacher->fold();
         const auto method = method_called(name);
-    TrainingStep step(backend, arena, *student, method->has_teacher() ? teacher.get() : nullptr, *method, *make_optimizer("SGD"));
+        TrainingStep step(backend, arena, *student, method->has_teacher() ? teacher.get() : nullptr, *method, *make_optimizer("SGD"));
         step.set_learning_rate(0.01);
         PersistentArena inputs(backend);
         for (const std::int64_t batch : {6, 3}) {  // the last, smaller batch is a graph of its own
@@ -114,9 +114,12 @@ Trained trained(const std::string& name, bool use_graph, int teams = 0, int team
         }
         CHECK(done == 5);
     }
-    return {elements(student->parameters().values()),     elements(step.optimizer().slots()[0].tensor),
-            elements(student->parameters().statistics()), student->parameters().batches_tracked,
-            meter.read(),                                 runner.recording(4) != nullptr && runner.recording(3) != nullptr};
+    return {elements(student->parameters().values()),
+            elements(step.optimizer().slots()[0].tensor),
+            elements(student->parameters().statistics()),
+            student->parameters().batches_tracked,
+            meter.read(),
+            runner.recording(4) != nullptr && runner.recording(3) != nullptr};
 }
 
 }  // namespace

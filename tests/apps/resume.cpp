@@ -26,15 +26,17 @@ void check_files(const std::string& run) {
 }
 
 // Batches of the epoch under way that a run has saved.
-double saved_batches(const std::string& run) { return read_safetensors(run + "/last.safetensors").tensor("progress.next_batch").as<double>()[0]; }
+double saved_batches(const std::string& run) {
+    return read_safetensors(run + "/last.safetensors").tensor("progress.next_batch").as<double>()[0];
+}
 
 // Rewrites a checkpoint as versions before format 2 wrote it: all numbers of the progress in one tensor, of five parts of the loss.
 void make_format_1(const std::string& path) {
     SafetensorsFile file = read_safetensors(path);
     std::vector<double> values;
-    for (const char* name : {"epoch", "next_batch", "best_top1", "best_epoch", "last_top1", "seconds", "waited_for_data", "loss.ce",
-                             "loss.instance", "loss.batch", "loss.class", "loss.total", "samples", "steps", "bad", "bad", "top1", "top5",
-                             "cross_entropy"}) {
+    for (const char* name :
+         {"epoch", "next_batch", "best_top1", "best_epoch", "last_top1", "seconds", "waited_for_data", "loss.ce", "loss.instance",
+          "loss.batch", "loss.class", "loss.total", "samples", "steps", "bad", "bad", "top1", "top5", "cross_entropy"}) {
         const auto found = file.tensors.find(std::string("progress.") + name);
         values.push_back(found != file.tensors.end() ? found->second.as<double>()[0] : std::string(name) == "bad" ? -1 : 0);
     }
@@ -173,7 +175,8 @@ TEST_CASE("resume: a finished run stays as it is, and a folder without a run sta
 
 TEST_CASE("resume: AdamW goes on with its step and both of its means, and under no other optimizer") {
     const TemporaryFolder folder;
-    const std::string whole = folder_with_plans_of(teacher_run(), folder / "whole"), run = folder_with_plans_of(teacher_run(), folder / "run");
+    const std::string whole = folder_with_plans_of(teacher_run(), folder / "whole"),
+                      run = folder_with_plans_of(teacher_run(), folder / "run");
     const Arguments adamw{"solver.type=AdamW", "solver.lr=0.002", "solver.epochs=2"};
     REQUIRE(run_mlkd(train_arguments(whole, adamw)).exit_code == 0);
     REQUIRE(run_mlkd(train_arguments(run, with_settings(adamw, {"solver.epochs=1"}))).exit_code == 0);

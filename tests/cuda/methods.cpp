@@ -1,7 +1,8 @@
 // Every method in the list on a GPU against the CPU.
+#include "losses/methods.h"
+
 #include <doctest/doctest.h>
 
-#include "losses/methods.h"
 #include "tests/cuda/both_devices.h"
 
 using namespace mlkd;
@@ -28,7 +29,8 @@ TEST_CASE("both devices: every method, with and without standardized logits") {
                     const Shape shape{method->views() * B, C};
                     const Tensor student = tensors.input(shape, -6, 6), teacher = tensors.input(shape, -6, 6);
                     const Tensor target = tensors.labels(B, static_cast<std::uint32_t>(C));
-                    const Tensor losses = tensors.output({static_cast<std::int64_t>(loss.parts().size())}), gradient = tensors.output(shape);
+                    const Tensor losses = tensors.output({static_cast<std::int64_t>(loss.parts().size())}),
+                                 gradient = tensors.output(shape);
                     for (int step = 0; step < 2; ++step) {  // a second one finds counters as the first one left them
                         arena.begin("loss");
                         loss.forward_backward(arena, losses, gradient, student, method->has_teacher() ? teacher : Tensor{}, target);

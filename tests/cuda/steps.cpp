@@ -19,8 +19,8 @@ constexpr int classes = 10;
 // With small weights and few temperatures, where it has any.
 std::unique_ptr<Method> method_called(const std::string& name) {
     auto method = make_method(name);
-    for (const Assignment& assignment : {Assignment{"loss.ce_weight", 1.0}, Assignment{"loss.kd_weight", 1.0},
-                                         Assignment{"temperatures", std::vector<double>{4, 2}}})
+    for (const Assignment& assignment :
+         {Assignment{"loss.ce_weight", 1.0}, Assignment{"loss.kd_weight", 1.0}, Assignment{"temperatures", std::vector<double>{4, 2}}})
         if (has_setting(*method, assignment.key)) set(*method, assignment);
     return method;
 }
@@ -55,8 +55,7 @@ Trained trained(Backend& backend, const std::string& name, DType precision, int 
     const LossMeter::Reading reading = meter.read();
     const Recording* recording = runner.recording(8);
     return {device.fetched(student->parameters().values()), device.fetched(step.optimizer().slots()[0].tensor),
-            device.fetched(student->parameters().statistics()), reading.sums,
-            recording == nullptr ? 0 : recording->kernels()};
+            device.fetched(student->parameters().statistics()), reading.sums, recording == nullptr ? 0 : recording->kernels()};
 }
 
 }  // namespace

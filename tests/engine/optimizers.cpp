@@ -24,12 +24,14 @@ struct Result {
     std::vector<std::vector<double>> slots;
 };
 
-template <class T> std::vector<double> doubles(const Tensor& tensor) {
+template <class T>
+std::vector<double> doubles(const Tensor& tensor) {
     return {tensor.as<T>(), tensor.as<T>() + tensor.elements()};
 }
 
 // Steps from random values along random gradients; the rate changes in the middle.
-template <class T> Result updated(Backend& backend, const Optimizer& optimizer) {
+template <class T>
+Result updated(Backend& backend, const Optimizer& optimizer) {
     PersistentArena memory(backend);
     BufferOf<T> values({size}), gradients({size}), lr({1});
     values.fill_random(1);
@@ -45,7 +47,8 @@ template <class T> Result updated(Backend& backend, const Optimizer& optimizer) 
 }
 
 // update(i, value, gradient, lr, step) returns the new value; step from 1.
-template <class T, class Update> std::vector<double> naive(const Update& update) {
+template <class T, class Update>
+std::vector<double> naive(const Update& update) {
     BufferOf<T> values({size}), gradients({size});
     values.fill_random(1);
     std::vector<double> w;
@@ -67,7 +70,8 @@ double apart(const std::vector<double>& a, const std::vector<double>& b) {
     return std::sqrt(difference / norm);
 }
 
-template <class T> constexpr double tolerance = sizeof(T) == 8 ? 1e-13 : 1e-6;
+template <class T>
+constexpr double tolerance = sizeof(T) == 8 ? 1e-13 : 1e-6;
 
 }  // namespace
 

@@ -40,8 +40,7 @@ Report run_loss_case(Backend& backend, const SafetensorsFile& file) {
     StepArena arena(backend);
     const Shape logits_shape{views * batch, classes};
     const Tensor student = to_device(backend, memory, both_views(file, "student", views), logits_shape);
-    const Tensor teacher =
-        method->has_teacher() ? to_device(backend, memory, both_views(file, "teacher", views), logits_shape) : Tensor{};
+    const Tensor teacher = method->has_teacher() ? to_device(backend, memory, both_views(file, "teacher", views), logits_shape) : Tensor{};
     const auto target_span = file.tensor("target").as<std::int64_t>();
     const Tensor target = to_device(backend, memory, std::vector<std::int32_t>(target_span.begin(), target_span.end()), {batch});
     const Tensor losses = memory.allocate("losses", DType::f32, {static_cast<std::int64_t>(parts.size())});

@@ -73,8 +73,7 @@ Report run_model_case(Backend& backend, const SafetensorsFile& file, DType preci
     report.compare("parameters", {static_cast<double>(network->parameters().trainable_elements())}, {std::stod(file.meta("parameters"))}, 1e-9);
     report.compare("eval.logits", evaluate(backend, arena, *network, images), expected_values(file, "eval.logits"), logits_tolerance);
 
-    TrainingStep step(backend, arena, *network, nullptr, *make_method("none"),
-                      *sgd_of(file));
+    TrainingStep step(backend, arena, *network, nullptr, *make_method("none"), *sgd_of(file));
     step.set_learning_rate(std::stod(file.meta("lr")));
     for (int i = 0; i < 3; ++i) {
         step.run(images, target);
@@ -109,8 +108,7 @@ Report run_trajectory_case(Backend& backend, const SafetensorsFile& file, DType 
     }
 
     StepArena arena(backend);
-    TrainingStep step(backend, arena, *student, teacher.get(), *method,
-                      *sgd_of(file));
+    TrainingStep step(backend, arena, *student, teacher.get(), *method, *sgd_of(file));
     step.set_learning_rate(std::stod(file.meta("lr")));
     std::vector<double> losses;  // (steps, 5)
     for (int k = 0; k < steps; ++k) {

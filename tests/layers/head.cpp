@@ -1,9 +1,10 @@
+#include "layers/ops/head.h"
+
 #include <doctest/doctest.h>
 
 #include <algorithm>
 
 #include "fixture.h"
-#include "layers/ops/head.h"
 #include "layers/ops/head_kernels.h"
 #include "naive.h"
 #include "tests/support/recording_backend.h"

@@ -37,7 +37,8 @@ inline std::vector<std::pair<std::string, DistillationConfig>> all_configs() {
         {"official standardized", config_of(Levels::released, {2, 3, 5, 2, 6}, Divergence::frobenius, true)},
         {"official kl", config_of(Levels::released, {4, 3, 5, 2}, Divergence::kl)},
     };
-    for (const auto& [name, levels] : {std::pair{"none, smoothed", Levels::none}, {"mlkd, smoothed", Levels::paper}, {"official, smoothed", Levels::released}}) {
+    for (const auto& [name, levels] :
+         {std::pair{"none, smoothed", Levels::none}, {"mlkd, smoothed", Levels::paper}, {"official, smoothed", Levels::released}}) {
         DistillationConfig smoothed = config_of(levels, {4, 2});
         smoothed.label_smoothing = 0.1f;
         configs.emplace_back(name, smoothed);

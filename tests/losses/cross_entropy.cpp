@@ -50,7 +50,8 @@ TEST_CASE("cross entropy: in float64 to float64's digits") {
 namespace {
 
 // -Σ q log p of the rows, times weight; for each row.
-std::vector<double> smoothed(const std::vector<double>& logits, const std::vector<std::int32_t>& target, std::size_t classes, double smoothing) {
+std::vector<double> smoothed(const std::vector<double>& logits, const std::vector<std::int32_t>& target, std::size_t classes,
+                             double smoothing) {
     std::vector<double> losses;
     for (std::size_t row = 0; row * classes < logits.size(); ++row) {
         const double* x = logits.data() + row * classes;
@@ -83,7 +84,9 @@ TEST_CASE("cross entropy: label smoothing, its gradient by finite differences, b
         std::vector<double> above = logits, below = logits;
         above[i] += 1e-5;
         below[i] -= 1e-5;
-        slopes.push_back(weight * (smoothed(above, target, classes, smoothing)[i / classes] - smoothed(below, target, classes, smoothing)[i / classes]) / 2e-5);
+        slopes.push_back(
+            weight * (smoothed(above, target, classes, smoothing)[i / classes] - smoothed(below, target, classes, smoothing)[i / classes]) /
+            2e-5);
     }
     const auto check = [&]<class T>(T, int teams, int team_size, double tolerance) {
         const std::unique_ptr<Backend> backend = test::make_plain_backend(teams, team_size);

@@ -47,8 +47,7 @@ TEST_CASE("losses: every method at odd shapes") {
 
 TEST_CASE("losses: many samples, many classes") {
     const std::unique_ptr<Backend> backend = make_cpu_backend();
-    for (const DistillationConfig& config :
-         {test::config_of(Levels::released, {4}), test::config_of(Levels::paper, {4}, Divergence::kl)})
+    for (const DistillationConfig& config : {test::config_of(Levels::released, {4}), test::config_of(Levels::paper, {4}, Divergence::kl)})
         for (const auto& [samples, classes] : {std::pair{7, 1000}, std::pair{1, 1000}, std::pair{129, 65}, std::pair{65, 129}}) {
             CAPTURE(classes);
             CAPTURE(samples);
@@ -62,7 +61,7 @@ TEST_CASE("losses: many samples, many classes") {
 TEST_CASE("losses: groups of terms and blocks of rows change nothing") {
     const std::unique_ptr<Backend> backend = make_cpu_backend();
     DistillationConfig config = test::config_of(Levels::paper, {4}, Divergence::kl);
-    config.levels = Levels::released;                                   // one correlating term
+    config.levels = Levels::released;                                        // one correlating term
     const test::Problem blocks = test::make_problem(config, 3, 2501, 3, 2);  // 2501² entries take two blocks
     const test::Errors errors = test::errors_of(test::run(*backend, blocks, 2), test::reference(blocks));
     CHECK(errors.value < 2e-6);

@@ -37,7 +37,8 @@ Inputs random_inputs(const Method& method, std::int64_t samples, std::int64_t cl
         inputs.teacher.push_back(3 * normal(random));
         inputs.student.push_back(inputs.teacher.back() + normal(random));
     }
-    for (std::int64_t b = 0; b < samples; ++b) inputs.target.push_back(static_cast<std::int32_t>(random() % static_cast<unsigned>(classes)));
+    for (std::int64_t b = 0; b < samples; ++b)
+        inputs.target.push_back(static_cast<std::int32_t>(random() % static_cast<unsigned>(classes)));
     return inputs;
 }
 
@@ -50,10 +51,9 @@ Results run(Backend& backend, Loss& loss, Inputs inputs) {
     results.losses.back() = results.gradient.back() = sentinel;
     StepArena arena(backend, 1 << 20);
     arena.begin("loss");
-    loss.forward_backward(arena, view_of(results.losses.data(), {parts}), view_of(results.gradient.data(), shape),
-                          view_of(inputs.student.data(), shape),
-                          loss.method().has_teacher() ? view_of(inputs.teacher.data(), shape) : Tensor{},
-                          view_of(inputs.target.data(), {inputs.samples}));
+    loss.forward_backward(
+        arena, view_of(results.losses.data(), {parts}), view_of(results.gradient.data(), shape), view_of(inputs.student.data(), shape),
+        loss.method().has_teacher() ? view_of(inputs.teacher.data(), shape) : Tensor{}, view_of(inputs.target.data(), {inputs.samples}));
     arena.end();
     CHECK(results.losses.back() == sentinel);
     CHECK(results.gradient.back() == sentinel);

@@ -12,8 +12,10 @@ inline std::unique_ptr<Method> method_of_case(const SafetensorsFile& file) {
     all.chosen = file.meta("method");
     std::vector<std::pair<std::string, nlohmann::json>> given;
     for (const auto& [name, text] : file.metadata)
-        if (const auto value = nlohmann::json::parse(text, nullptr, false); !value.is_discarded()) given.emplace_back(name, value);
-        else given.emplace_back(name, text);
+        if (const auto value = nlohmann::json::parse(text, nullptr, false); !value.is_discarded())
+            given.emplace_back(name, value);
+        else
+            given.emplace_back(name, text);
     // kd's cases name its one temperature as a list.
     for_each_setting(*all, [&](const std::string& key, auto& value, const auto&, const char*) {
         using T = std::remove_reference_t<decltype(value)>;
