@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <regex>
 
 #include "apps/bench/bench_case.h"
@@ -53,7 +54,7 @@ double peak_memory_bytes() {
 // Holds what the running benchmark works on: prepared when its turn comes, through all repetitions, gone with the next.
 class Stage {
 public:
-    Stage(Backend& backend, const MachinePeaks& peaks, bool graph)
+    Stage(Backend& backend, const std::optional<MachinePeaks>& peaks, bool graph)
         : backend_(backend), peaks_(peaks), on_gpu_(backend.stream().device == DeviceKind::cuda), graph_(graph) {}
 
     void run(const BenchCase& one, benchmark::State& state) {
@@ -81,9 +82,9 @@ public:
             if (amount > 0) state.counters[name] = Counter(amount, Counter::kIsIterationInvariantRate);
         };
         rate("GFLOP/s", work_.flop / 1e9);
-        rate("% of peak FLOP/s", 100 * work_.flop / peaks_.flop_per_second);
+        if (peaks_) rate("% of peak FLOP/s", 100 * work_.flop / peaks_->flop_per_second);
         rate("GB/s", work_.bytes / 1e9);
-        rate("% of peak bandwidth", 100 * work_.bytes / peaks_.bytes_per_second);
+        if (peaks_) rate("% of peak bandwidth", 100 * work_.bytes / peaks_->bytes_per_second);
         rate("images/s", work_.images);
         if (work_.images > 0)
             state.counters["µs/image"] = Counter(work_.images / 1e6, Counter::kIsIterationInvariantRate | Counter::kInvert);
@@ -123,7 +124,7 @@ private:
     }
 
     Backend& backend_;
-    MachinePeaks peaks_;
+    std::optional<MachinePeaks> peaks_;
     bool on_gpu_, graph_;
     const BenchCase* current_ = nullptr;
     BenchWork work_;
@@ -169,16 +170,18 @@ void run_bench(const BenchOptions& options) {
     const auto backend = make_backend(options.device);
     const std::vector<BenchCase> cases = selected_cases(options, *backend);
     if (!options.json_file.empty()) require_writable(options.json_file);
-    const MachinePeaks peaks = measure_peaks(*backend, network_type(options.device.precision));
-    print("{}, networks and convolutions in {}\npeaks measured now: {:.0f} GFLOP/s ({}), {:.1f} GB/s\n", backend->description(),
-          resolved_precision(options.device.precision, *backend), peaks.flop_per_second / 1e9, peaks.source,
-          peaks.bytes_per_second / 1e9);
-
     initialize_library(options);
     benchmark::AddCustomContext("device", backend->description());
     benchmark::AddCustomContext("precision", resolved_precision(options.device.precision, *backend));
-    benchmark::AddCustomContext("peak_gflop_per_second", fmt::format("{}", peaks.flop_per_second / 1e9));
-    benchmark::AddCustomContext("peak_gb_per_second", fmt::format("{}", peaks.bytes_per_second / 1e9));
+    print("{}, networks and convolutions in {}\n", backend->description(), resolved_precision(options.device.precision, *backend));
+    std::optional<MachinePeaks> peaks;
+    if (options.peaks) {
+        peaks = measure_peaks(*backend, network_type(options.device.precision));
+        print("peaks measured now: {:.0f} GFLOP/s ({}), {:.1f} GB/s\n", peaks->flop_per_second / 1e9, peaks->source,
+              peaks->bytes_per_second / 1e9);
+        benchmark::AddCustomContext("peak_gflop_per_second", fmt::format("{}", peaks->flop_per_second / 1e9));
+        benchmark::AddCustomContext("peak_gb_per_second", fmt::format("{}", peaks->bytes_per_second / 1e9));
+    }
     benchmark::ClearRegisteredBenchmarks();
     Stage stage(*backend, peaks, options.graph);
     std::size_t width = 0;

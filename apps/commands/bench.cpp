@@ -13,7 +13,7 @@ namespace mlkd {
 void add_bench_command(CLI::App& app, ExitCode&) {
     struct Arguments {
         BenchOptions options;
-        bool list = false, no_graph = false;
+        bool list = false, no_graph = false, no_peaks = false;
     };
     auto arguments = std::make_shared<Arguments>();
     BenchOptions& options = arguments->options;
@@ -26,6 +26,7 @@ void add_bench_command(CLI::App& app, ExitCode&) {
     command->add_option("--repetitions", options.repetitions, "repetitions of each benchmark")->capture_default_str()->check(CLI::Range(1, 10000));
     command->add_option("--plans", options.device.plan_file, "keep the choices of convolutions there (JSON), for the next call");
     command->add_flag("--no-graph", arguments->no_graph, "on a GPU, launch kernels one by one, not as a graph");
+    command->add_flag("--no-peaks", arguments->no_peaks, "do not measure the machine's peaks, and leave out the shares of them");
     command->add_flag("--list", arguments->list, "print the names and stop")->excludes(json);
     add_device_options(*command, options.device);
     command->footer(
@@ -40,6 +41,7 @@ void add_bench_command(CLI::App& app, ExitCode&) {
         "  mlkd bench --filter 'conv/resnet8x4/.*/forward' --threads 1");
     command->callback([arguments] {
         arguments->options.graph = !arguments->no_graph;
+        arguments->options.peaks = !arguments->no_peaks;
         const SignalWatch watch(OnSignal::end);
         if (!arguments->list) return run_bench(arguments->options);
         for (const std::string& name : bench_names(arguments->options)) print("{}\n", name);
