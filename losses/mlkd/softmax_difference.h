@@ -8,6 +8,9 @@
 //     Z_s / Z_t - 1 = Σ_k e^(zt_k - zt_j) (e^d_k - 1) / Z_t,
 // where a teacher that is sure of j makes every addend small. Where |l| > 1/2, and in rows whose student is sure of
 // another class, A - B loses nothing and is taken directly.
+//
+// A - B sums to 0. What its float32 numbers sum to instead comes from the rounding of log(Z_s / Z_t), which all l share, and products
+// A (A - B)ᵀ, whose addends cancel, multiply it by about √C · T / |d|. It is taken back: l - r for all l changes A - B by -r A.
 #include "engine/kernels/launch.h"
 #include "engine/tensor.h"
 #include "losses/mlkd/terms.h"
@@ -67,21 +70,31 @@ struct SoftmaxDifference {
         constexpr float sure_of_another_class = 8;  // then A_j < e^-8: far from B_j, which is the largest
         const bool near = !((student_maximum - zs_j) * scaling.student > sure_of_another_class);
         const float reference = near ? zs_j : student_maximum;
+        // In runs, of which a member adds few numbers one by one: thousands would lose a digit.
+        const std::int64_t run = 256 * team.size();
         float teacher_sum = 0, student_sum = 0, growth = 0;
-#pragma omp simd reduction(+ : teacher_sum, student_sum, growth)
-        for (std::int64_t k = team.rank(); k < classes; k += team.size()) {
-            const float from_j = zt[k] - zt_j;
-            const float d = scaling.d((zs[k] - zt[k]) - difference_j, zs[k] - zs_j, from_j);
-            const float e_t = fast_exp(scaling.teacher * from_j);
-            const float e_s = fast_exp(scaling.student * (zs[k] - reference));
-            const bool small = near & (fabsf(d) <= 0.5f);
-            const float gain = small ? e_t * (d + expm1_minus_x(d)) : e_s - e_t;
-            const float e_a = small ? e_t + gain : e_s;
-            u[k] = e_t;
-            a[k] = e_a;
-            teacher_sum += e_t;
-            student_sum += e_a;
-            growth += gain;
+        MLKD_ROLLED
+        for (std::int64_t first = 0; first < classes; first += run) {
+            const std::int64_t end = first + run < classes ? first + run : classes;
+            float teacher_part = 0, student_part = 0, growth_part = 0;
+#pragma omp simd reduction(+ : teacher_part, student_part, growth_part)
+            for (std::int64_t k = first + team.rank(); k < end; k += team.size()) {
+                const float from_j = zt[k] - zt_j;
+                const float d = scaling.d((zs[k] - zt[k]) - difference_j, zs[k] - zs_j, from_j);
+                const float e_t = fast_exp(scaling.teacher * from_j);
+                const float e_s = fast_exp(scaling.student * (zs[k] - reference));
+                const bool small = near & (fabsf(d) <= 0.5f);
+                const float gain = small ? e_t * (d + expm1_minus_x(d)) : e_s - e_t;
+                const float e_a = small ? e_t + gain : e_s;
+                u[k] = e_t;
+                a[k] = e_a;
+                teacher_part += e_t;
+                student_part += e_a;
+                growth_part += gain;
+            }
+            teacher_sum += teacher_part;
+            student_sum += student_part;
+            growth += growth_part;
         }
         teacher_sum = team.sum(teacher_sum);
         student_sum = team.sum(student_sum);
@@ -91,8 +104,8 @@ struct SoftmaxDifference {
         const float log_ratio =
             similar ? log1pf(growth / teacher_sum) : logf(student_sum / teacher_sum) + scaling.student * (reference - zs_j);
         const float per_teacher_sum = 1.0f / teacher_sum, per_student_sum = 1.0f / student_sum;
-        float kl = 0;
-#pragma omp simd reduction(+ : kl)
+        float kl = 0, rest = 0;
+#pragma omp simd reduction(+ : kl, rest)
         for (std::int64_t k = team.rank(); k < classes; k += team.size()) {
             const float p_t = u[k] * per_teacher_sum;
             const float p_s = a[k] * per_student_sum;
@@ -102,10 +115,17 @@ struct SoftmaxDifference {
             const float curvature = expm1_minus_x(l);
             const float p_u = small ? p_t * (l + curvature) : p_s - p_t;
             kl += small ? p_t * curvature : (p_s - p_t) - p_t * l;
+            rest += p_u;
             a[k] = p_s;
             u[k] = p_u;
         }
         kl = team.sum(kl);
+        constexpr std::int64_t few_classes = 256;  // it does not show there, and would cost them a pass
+        if (classes > few_classes) {
+            rest = team.sum(rest);
+#pragma omp simd
+            for (std::int64_t k = team.rank(); k < classes; k += team.size()) u[k] -= rest * a[k];
+        }
         if (b != nullptr)
             for (std::int64_t k = team.rank(); k < classes; k += team.size())
                 b[k] = fast_exp(scaling.teacher * (zt[k] - zt_j)) * per_teacher_sum;

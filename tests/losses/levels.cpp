@@ -58,6 +58,20 @@ TEST_CASE("losses: many samples, many classes") {
         }
 }
 
+// Sums of 20,000 numbers that nearly cancel: the batch level of a student close to its teacher.
+TEST_CASE("losses: thousands of classes") {
+    const std::unique_ptr<Backend> backend = make_cpu_backend();
+    for (const Levels levels : {Levels::paper, Levels::released})
+        for (const float distance : {2.0f, 0.1f}) {
+            CAPTURE(static_cast<int>(levels));
+            CAPTURE(distance);
+            const test::Problem problem = test::make_problem(test::config_of(levels, {6, 1}), 16, 20011, 3, distance);
+            const test::Errors errors = test::errors_of(test::run(*backend, problem), test::reference(problem));
+            CHECK(errors.value < 2e-6);
+            CHECK(errors.gradient < 2e-6);
+        }
+}
+
 TEST_CASE("losses: groups of terms and blocks of rows change nothing") {
     const std::unique_ptr<Backend> backend = make_cpu_backend();
     DistillationConfig config = test::config_of(Levels::paper, {4}, Divergence::kl);

@@ -64,8 +64,34 @@ Matrix standardized(const Matrix& z) {
     return out;
 }
 
+// aᵀ b
+Matrix product(const Matrix& a, const Matrix& b) {
+    Matrix c = zeros(a[0].size(), b[0].size());
+    for (std::size_t k = 0; k < a.size(); ++k)
+        for (std::size_t i = 0; i < c.size(); ++i)
+            for (std::size_t j = 0; j < c[0].size(); ++j) c[i][j] += a[k][i] * b[k][j];
+    return c;
+}
+
+// The squared distance of correlation(), for items so many that their matrix would be too large: from the small matrices
+//     ‖X_s X_sᵀ - X_t X_tᵀ‖² = ‖X_sᵀ X_s‖² - 2 ‖X_tᵀ X_s‖² + ‖X_tᵀ X_t‖².
+Real squared_distance(Matrix& dL_dx, const Matrix& student, const Matrix& teacher) {
+    const auto n = static_cast<Real>(student.size());
+    const Matrix ss = product(student, student), ts = product(teacher, student), tt = product(teacher, teacher);
+    Real value = 0;
+    for (std::size_t i = 0; i < ss.size(); ++i)
+        for (std::size_t j = 0; j < ss.size(); ++j) value += (ss[i][j] * ss[i][j] - 2 * ts[i][j] * ts[i][j] + tt[i][j] * tt[i][j]) / n;
+    dL_dx = zeros(student.size(), ss.size());
+    for (std::size_t i = 0; i < student.size(); ++i)
+        for (std::size_t j = 0; j < ss.size(); ++j)
+            for (std::size_t k = 0; k < ss.size(); ++k) dL_dx[i][k] += 4 / n * (student[i][j] * ss[j][k] - teacher[i][j] * ts[j][k]);
+    return value;
+}
+
 // The value of a level over the rows of X (items), and its gradient in X_s.
 Real correlation(Matrix& dL_dx, const Matrix& student, const Matrix& teacher, Divergence divergence) {
+    constexpr std::size_t many = 4096;
+    if (student.size() > many && divergence == Divergence::frobenius) return squared_distance(dL_dx, student, teacher);
     const Matrix r_s = gram(student), r_t = gram(teacher);
     const std::size_t n = student.size(), d = student[0].size();
     Matrix m = zeros(n, n);  // dL/dR_s
