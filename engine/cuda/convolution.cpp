@@ -14,7 +14,8 @@ namespace {
 
 struct Candidate {
     std::unique_ptr<ConvolutionPlan> plan;
-    std::unique_ptr<Graph> runs = nullptr;                        // several of them, as a graph; none before it is recorded
+    std::unique_ptr<Graph> graph = nullptr;                       // of `runs` runs; none before it is recorded
+    int runs = 1;
     float milliseconds = std::numeric_limits<float>::infinity();  // of one run, at best
 };
 
@@ -37,27 +38,33 @@ public:
         check_cuda(cudaStreamSynchronize(stream_), "trying an engine");
         return started;
     }
-    // Whether the candidate, which starts, can be recorded: as a graph it is timed, since a step is one.
+    // Whether the candidate, which starts, can be recorded: as a graph it is timed, since a step is one. A graph of a millisecond
+    // takes far longer than starting it.
     bool record(Candidate& candidate) {
+        constexpr float wanted_milliseconds = 1, most_runs = 10;
         return without_error([&] {
-            candidate.runs = std::make_unique<Graph>(stream_, [&] {
-                for (int run = 0; run < runs; ++run) execute(*candidate.plan);
+            const float one = milliseconds_of([&] { execute(*candidate.plan); });
+            candidate.runs = static_cast<int>(std::clamp(wanted_milliseconds / one, 1.0f, most_runs));
+            candidate.graph = std::make_unique<Graph>(stream_, [&] {
+                for (int run = 0; run < candidate.runs; ++run) execute(*candidate.plan);
             });
         });
     }
     void time(Candidate& candidate) {
+        const float elapsed = milliseconds_of([&] { candidate.graph->replay(); });
+        candidate.milliseconds = std::min(candidate.milliseconds, elapsed / static_cast<float>(candidate.runs));
+    }
+
+private:
+    template <class Work> float milliseconds_of(const Work& work) {
         check_cuda(cudaEventRecord(start_.get(), stream_), "timing");
-        candidate.runs->replay();
+        work();
         check_cuda(cudaEventRecord(stop_.get(), stream_), "timing");
         check_cuda(cudaStreamSynchronize(stream_), "timing");
         float elapsed = 0;
         check_cuda(cudaEventElapsedTime(&elapsed, start_.get(), stop_.get()), "timing");
-        candidate.milliseconds = std::min(candidate.milliseconds, elapsed / runs);
+        return elapsed;
     }
-
-private:
-    static constexpr int runs = 10;
-
     void execute(const ConvolutionPlan& plan) { plan.execute(handle_, operands_, workspace_.get()); }
     template <class Work> static bool without_error(const Work& work) {
         try {
