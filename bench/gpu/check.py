@@ -71,7 +71,8 @@ def arguments():
     parser.add_argument("--runs", type=list_of(RUNS, "run of stage f"), help=f"of stage f: {','.join(RUNS)}")
     parser.add_argument("--commit", help="what was built, where the sources' git is not at hand")
     parser.add_argument("--fresh", action="store_true", help="run again what has passed with these programs")
-    parser.add_argument("--allow-cpu", action="store_true", help="a rehearsal of this script on the CPU, with tiny networks")
+    parser.add_argument("--rehearse", action="store_true", help="with tiny networks and few images, to see that this script runs")
+    parser.add_argument("--allow-cpu", action="store_true", help="a rehearsal on the CPU")
     options = parser.parse_args()
     if options.minutes <= 0 or (options.epochs is not None and options.epochs < 1):
         parser.error("--minutes and --epochs must be positive")
@@ -80,7 +81,8 @@ def arguments():
     if options.data and not os.path.isdir(options.data) and not options.data.startswith("synthetic"):
         parser.error(f"--data {options.data}: no such folder")
     options.device = "cpu" if options.allow_cpu else "cuda"
-    if options.allow_cpu:
+    options.rehearse = options.rehearse or options.allow_cpu
+    if options.rehearse:
         options.data = rehearsal_data(options.data)
     options.bin, options.out = os.path.abspath(options.bin), os.path.abspath(options.out)
     options.archive = os.path.abspath(options.archive or options.out + ".tar.gz")
@@ -108,7 +110,7 @@ def run_stages(options, call):
     about = {"when": time.strftime("%Y-%m-%d %H:%M:%S"), "arguments": sys.argv[1:], "commit": machine["commit"]}
     os.makedirs(os.path.join(options.out, "calls"), exist_ok=True)
     write_json(os.path.join(options.out, "calls", time.strftime("%Y%m%d-%H%M%S-") + "".join(options.stages) + ".json"), about)
-    write_json(os.path.join(options.out, "machine.json"), {**known, "device": options.device})
+    write_json(os.path.join(options.out, "machine.json"), {**known, "device": options.device, "rehearsal": options.rehearse})
     print(f"commit {machine['commit']}; {machine['card'] or 'nvidia-smi finds no GPU'}; torch {machine['torch'] or 'none'}")
     if options.device == "cuda" and not machine["gpu"]:
         print(f"no GPU: {machine['why_no_gpu']}")

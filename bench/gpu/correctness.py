@@ -18,7 +18,7 @@ def run_tests(stage):
         if not os.path.exists(program):
             stage.skip(name, f"not in {stage.options.bin}")
             continue
-        rehearsal = [] if stage.on_gpu() else ["--test-suite=team"]
+        rehearsal = [] if stage.in_full() else ["--test-suite=team,kernels"]
         stage.run(name, [program, *rehearsal], gpu=False, environment={"MLKD_SOURCES": ROOT})
     if stage.lacks_gpu():
         print("without a GPU, the cases for one did not run in these programs")
@@ -28,7 +28,7 @@ def run_golden(stage):
     golden = os.path.join(stage.options.bin, "golden")
     device = stage.options.device
     groups = {"losses": "loss-*", "trajectories": "trajectory-*", "augmentation": "augment-*", "networks": "model-*"}
-    if not stage.on_gpu():
+    if not stage.in_full():
         groups = {"losses": "loss-*", "networks": "model-resnet8"}
     results = stage.data.setdefault("golden", {})
     for group, pattern in groups.items():

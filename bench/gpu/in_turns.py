@@ -19,7 +19,8 @@ def our_piece(stage, key, filter_expression, arguments):
     path = os.path.join(stage.folder, f"ours-{key}.json")
     if os.path.exists(path):
         os.remove(path)
-    fine = ["--min-time", "0.05", "--repetitions", "3"] if stage.on_gpu() else ["--min-time", "0.01", "--repetitions", "1"]
+    fine = ["--min-time", "0.05", "--repetitions", "3"] if stage.in_full() else \
+        ["--min-time", "0.01", "--repetitions", "1", "--no-peaks"]
     command = [mlkd(stage), "bench", "--device", stage.options.device, "--filter", filter_expression, "--json", path,
                "--plans", plans(stage), *fine, *arguments]
     code, text = stage.call.run(command, stage.left(), env=stage.machine["environment"])
@@ -95,7 +96,7 @@ def compare_steps(stage, ours, settings, arguments):
         peer = Peer(stage, f"step-{setting}", ["--setting", setting, *arguments])
         if comparison.prepare(peer, setting, min(0.75 * budget - used, 240)):
             peers[setting] = peer
-    comparison.measure("step", ours, peers, ROUNDS if stage.on_gpu() else 2)
+    comparison.measure("step", ours, peers, ROUNDS if stage.in_full() else 2)
 
 
 def compare_losses(stage, ours_of, settings, sizes, arguments):
@@ -106,14 +107,14 @@ def compare_losses(stage, ours_of, settings, sizes, arguments):
         if what in comparison.measured():
             stage.add(f"{what}: measured before", "passed")
             continue
-        if stage.left() < (45 if stage.on_gpu() else 5):
+        if stage.left() < (45 if stage.in_full() else 5):
             stage.add(what, "unfinished", reason="no time left in this call")
             continue
         peers = {setting: Peer(stage, f"loss-{setting}-{size}", ["--setting", setting, "--loss-only", *size.split("x"), *arguments])
                  for setting in settings}
         limit = min(0.5 * stage.left(), 120)
         ready = {setting: peer for setting, peer in peers.items() if comparison.prepare(peer, f"{setting} {size}", limit)}
-        comparison.measure(what, ours_of(size), ready, 3 if stage.on_gpu() else 2)
+        comparison.measure(what, ours_of(size), ready, 3 if stage.in_full() else 2)
 
 
 def stage_e(stage):
@@ -125,14 +126,14 @@ def stage_e(stage):
             stage.skip(f"peers, {part}", reason)
         return
     precisions = offered_precisions(stage)
-    if stage.on_gpu():
+    if stage.in_full():
         step_filter, settings, sizes = "^step/mlkd_official/", STEP_SETTINGS, SIZES
         steps, losses = ["--steps", "100"], ["--steps", "30"]
         ours = {f"ours-{p}": p for p in ("bf16", "tf32") if p in precisions}
     else:
         step_filter, settings, sizes = "^step/evaluate/resnet20/64$", ("eager", "compiled-tf32"), ("64x100", "5x7")
         steps, losses = ["--model", "tiny", "--batch", "8", "--steps", "2", "--warmup", "1"], ["--steps", "2", "--warmup", "1"]
-        ours = {"ours-fp32": "fp32"}
+        ours = {f"ours-{p}": p for p in precisions[-1:]}
     compare_steps(stage, {key: lambda p=p: our_piece(stage, f"step-{p}", step_filter, ["--precision", p]) for key, p in ours.items()},
                   settings, steps)
 

@@ -37,7 +37,8 @@ class Utilisation:
 
 def bench(stage, key, filter_expression, *more):
     path = os.path.join(stage.folder, f"bench-{key}.json")
-    repetitions = ["--min-time", "0.05", "--repetitions", "5"] if stage.on_gpu() else ["--min-time", "0.01", "--repetitions", "2"]
+    repetitions = ["--min-time", "0.05", "--repetitions", "5"] if stage.in_full() else \
+        ["--min-time", "0.01", "--repetitions", "2", "--no-peaks"]
     stage.run(f"bench {key}", [mlkd(stage), "bench", "--device", stage.options.device, "--filter", filter_expression, "--json", path,
                                "--plans", plans(stage), *repetitions, *more])
     results = bench_results(path)
@@ -50,7 +51,7 @@ def bench(stage, key, filter_expression, *more):
 def epoch(stage, precision, teacher):
     run = os.path.join(stage.folder, f"epoch-{precision}")
     name = f"epochs of mlkd_official, {precision}"
-    epochs = 4 if stage.on_gpu() else 2
+    epochs = 4 if stage.in_full() else 2
     command = train_command(stage, "mlkd_official_240", run, precision, f"distiller.teacher_checkpoint={teacher}",
                             f"solver.epochs={epochs}")
     if not stage.passed_before(name, command) and not stage.lacks_gpu():
@@ -75,7 +76,7 @@ def epoch(stage, precision, teacher):
 
 def stage_d(stage):
     precisions = offered_precisions(stage)
-    if stage.on_gpu():
+    if stage.in_full():
         for precision in ("bf16", "tf32", "fp32"):
             if precision in precisions:
                 bench(stage, f"step-{precision}", "^step/", "--precision", precision)
@@ -94,7 +95,7 @@ def stage_d(stage):
                 epoch(stage, precision, teacher or "TEACHER")
     else:
         stage.skip("epochs of mlkd_official", "no --data")
-    if not stage.on_gpu():
+    if not stage.in_full():
         bench(stage, "kernel-fp32", "^kernel/(sgd/278324|add/64x8x8x256)")
         return
     for precision in ("bf16", "tf32"):

@@ -41,6 +41,7 @@ class Stage:
         os.makedirs(self.folder, exist_ok=True)
         before = read_json(self.path) or {}
         same = before.get("programs") == machine["programs"] and before.get("device") == options.device and not options.fresh
+        same = same and before.get("rehearsal", False) == options.rehearse
         self.before = {record["name"]: record for record in before.get("records", [])} if same else {}
         self.records = []
         self.finished = False
@@ -55,6 +56,10 @@ class Stage:
     def on_gpu(self):
         return self.options.device == "cuda"
 
+    def in_full(self):
+        """Whether this is no rehearsal."""
+        return not self.options.rehearse
+
     def lacks_gpu(self):
         return self.on_gpu() and not self.machine["gpu"]
 
@@ -63,8 +68,8 @@ class Stage:
         reached = {record["name"] for record in self.records}
         later = [] if self.finished else [record for name, record in self.before.items() if name not in reached]
         write_json(self.path, {"stage": self.letter, "about": self.about, "device": self.options.device,
-                               "programs": self.machine["programs"], "when": time.strftime("%Y-%m-%d %H:%M:%S"),
-                               "records": self.records + later, "data": self.data})
+                               "rehearsal": self.options.rehearse, "programs": self.machine["programs"],
+                               "when": time.strftime("%Y-%m-%d %H:%M:%S"), "records": self.records + later, "data": self.data})
 
     def add(self, name, status, **more):
         assert status in STATUSES

@@ -22,9 +22,9 @@ def stage_c(stage):
 
 def check(stage, precision, teacher):
     straight = os.path.join(stage.folder, precision, "straight")
-    epochs = 8 if stage.on_gpu() else 4
+    epochs = 8 if stage.in_full() else 4
     settings = [f"distiller.teacher_checkpoint={teacher}", f"solver.epochs={epochs}", "solver.lr_decay_stages=[2]",
-                *(["dataset.train_images=3000"] if stage.on_gpu() else [])]  # 46 batches and a smaller one
+                *(["dataset.train_images=3000"] if stage.in_full() else [])]  # 46 batches and a smaller one
 
     def command(run, *more):
         return train_command(stage, "mlkd_official_240", run, precision, *settings, *more)

@@ -220,8 +220,8 @@ class Report:
             if texts:
                 parts.append(f"## {title}\n\n" + "\n".join(texts))
 
-        rehearsal = machine.get("device") == "cpu"
-        parts.append("# " + ("Rehearsal on a CPU: no number here means anything" if rehearsal else "On a GPU") + "\n")
+        rehearsal = machine.get("rehearsal", False)
+        parts.append("# " + ("Rehearsal: no number here means anything" if rehearsal else "On a GPU") + "\n")
         about = [("GPU", machine.get("card") or f"none: {machine.get('why_no_gpu') or 'no nvidia-smi'}"), ("commit", machine.get("commit")),
                  ("programs", machine.get("programs")),
                  ("PyTorch, its CUDA and cuDNN", self.peers_versions() or machine.get("torch") or "none"),

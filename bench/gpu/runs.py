@@ -39,7 +39,7 @@ def train_command(stage, recipe, output, precision, *more):
                "--data", stage.options.data, "--output", output, "--precision", precision]
     if synthetic(stage):
         command += ["dataset.type=auto"]  # the recipes ask for CIFAR-100
-    if not stage.on_gpu():
+    if not stage.in_full():
         command += ["distiller.student=resnet8", "solver.batch_size=32", "solver.lr=0.01", "dataset.train_images=200",
                     "dataset.test.images=200"]
         if recipe != "vanilla_teacher" and recipe != "vanilla_student":
@@ -61,7 +61,7 @@ def teacher_for(stage):
     if os.path.exists(path) and not stage.options.fresh:
         return path
     command = train_command(stage, "vanilla_teacher", output, offered_precisions(stage)[0], "--overwrite", "solver.epochs=1",
-                            *(["dataset.train_images=3000"] if stage.on_gpu() else []))
+                            *(["dataset.train_images=3000"] if stage.in_full() else []))
     stage.run("a teacher, one short epoch", command, again=True)
     return path if os.path.exists(path) else None
 

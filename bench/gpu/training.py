@@ -18,12 +18,12 @@ def stage_f(stage):
     if not options.data:
         stage.skip("training", "no --data")
         return
-    if synthetic(stage) and stage.on_gpu():
+    if synthetic(stage) and stage.in_full():
         stage.skip("training", "the published recipes need real images")
         return
     precisions = offered_precisions(stage)
     default = next(name for name in ("bf16", "tf32", "fp32") if name in precisions)
-    epochs = options.epochs or (240 if stage.on_gpu() else 1)
+    epochs = options.epochs or (240 if stage.in_full() else 1)
     stages = [max(i + 1, epochs * eighths // 8) for i, eighths in enumerate((5, 6, 7))]  # of 240: 150, 180, 210
     short = [] if epochs == 240 else [f"solver.epochs={epochs}", "solver.lr_decay_stages=[{},{},{}]".format(*stages)]
     teacher = os.path.join(stage.folder, "teacher", "student_best.safetensors")
@@ -35,7 +35,7 @@ def stage_f(stage):
             stage.skip(f"train {name}", f"no {precision} here")
             continue
         output = os.path.join(stage.folder, name)
-        if options.fresh and not stage.on_gpu():  # a rehearsal starts over; hours of training are left alone
+        if options.fresh and not stage.in_full():  # a rehearsal starts over; hours of training are left alone
             shutil.rmtree(output, ignore_errors=True)
         needs_teacher = not recipe.startswith("vanilla")
         if needs_teacher and not stage.lacks_gpu() and len(metrics(os.path.dirname(teacher))) < epochs:

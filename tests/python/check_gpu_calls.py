@@ -1,5 +1,6 @@
 """The four calls of docs/gpu_check.md, rehearsed on a CPU (argument: the folder of programs), with a stand-in for PyTorch some of whose
 peers die. Each call keeps its deadline, leaves no process behind, and leaves its archive, also when a signal ends it.
+With a second argument, cuda: on the GPU of these programs, which may be the tests' simulated one, with a stand-in for compute-sanitizer.
 """
 import json
 import os
@@ -15,6 +16,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 SCRIPT = os.path.join(ROOT, "scripts", "gpu_check.sh")
 # The processes of these calls carry it in their environment.
 MARK = uuid.uuid4().hex
+ON_GPU = sys.argv[2:] == ["cuda"]
 
 # In place of a Python with torch: says its version, and is pytorch_mlkd.py. One peer dies when it is prepared, one when it is asked
 # for its second piece, and one sends what is no number.
@@ -39,10 +41,20 @@ for number, _ in enumerate(sys.stdin):
     print(json.dumps({{setting + "|" + what: [1.0, 2.0, 3.0]}}), flush=True)
 """
 
+# In place of compute-sanitizer: runs the program behind the options.
+SANITIZER = """#!/bin/sh
+while [ "${1#-}" != "$1" ]; do
+    case "$1" in --help) echo "--kernel-regex --report-api-errors"; exit ;; esac
+    shift 2
+done
+exec "$@"
+"""
+
 
 def start(folder, stages, minutes, *more):
     out, archive = os.path.join(folder, stages, "out"), os.path.join(folder, "results", stages + ".tar.gz")
-    command = [SCRIPT, "--bin", sys.argv[1], "--allow-cpu", "--stages", stages, "--data", "synthetic:50000:100",
+    device = ["--rehearse", "--sanitizer", os.path.join(folder, "sanitizer")] if ON_GPU else ["--allow-cpu"]
+    command = [SCRIPT, "--bin", sys.argv[1], *device, "--stages", stages, "--data", "synthetic:50000:100",
                "--minutes", str(minutes), "--out", out, "--archive", archive, "--python", os.path.join(folder, "python"), *more]
     environment = {**os.environ, "MLKD_CALL": MARK, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
     log = open(os.path.join(folder, "log"), "w+")
@@ -103,7 +115,7 @@ def check_deadline(folder):
 
 def check_calls(folder):
     """The four calls, then their archives as one report."""
-    for stages, minutes in (("a,c", 1), ("b", 0.1), ("d", 0.5), ("e", 1.5)):
+    for stages, minutes in (("a,c", 7), ("b", 6), ("d", 6), ("e", 9)) if ON_GPU else (("a,c", 1), ("b", 0.1), ("d", 0.5), ("e", 1.5)):
         log, out, archive = run_call(folder, stages, minutes)
         for letter in stages.split(",") if stages != "e" else []:
             failed = [record for record in read_stage(out, letter)["records"]
@@ -155,7 +167,7 @@ def check_ended(folder, number, code):
 
     if os.path.exists(archive):
         os.remove(archive)
-    wait_for(measured, 60, f"a first record\n{text_of(log)}")
+    wait_for(measured, 120 if ON_GPU else 60, f"a first record\n{text_of(log)}")
     process.send_signal(number)
     assert process.wait(timeout=20) == code, (process.returncode, text_of(log))
     wait_for(lambda: not processes(), 10, f"no process left: {processes()}")
@@ -170,10 +182,10 @@ def check_ended(folder, number, code):
 
 def main():
     with tempfile.TemporaryDirectory() as folder:
-        stand_in = os.path.join(folder, "python")
-        with open(stand_in, "w") as file:
-            file.write(STAND_IN)
-        os.chmod(stand_in, 0o755)
+        for name, text in (("python", STAND_IN), ("sanitizer", SANITIZER)):
+            with open(os.path.join(folder, name), "w") as file:
+                file.write(text)
+            os.chmod(os.path.join(folder, name), 0o755)
         check_calls(folder)
         check_deadline(folder)
         for number, code in ((signal.SIGTERM, 128 + signal.SIGTERM), (signal.SIGKILL, -signal.SIGKILL)):
