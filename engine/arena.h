@@ -46,7 +46,7 @@ private:
 // Parameters, gradients, momentum, running statistics: allocated once, freed with the arena.
 class PersistentArena {
 public:
-    explicit PersistentArena(Backend& backend) : blocks_(backend, 1 << 20) {}
+    explicit PersistentArena(Backend& backend, std::size_t block_bytes = std::size_t{1} << 20) : blocks_(backend, block_bytes) {}
     // Zeroed memory.
     Tensor allocate(std::string_view name, DType dtype, const Shape& shape);
     std::size_t reserved_bytes() const { return blocks_.reserved_bytes(); }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The whole program on the simulated GPU, with a tiny network: train as a graph and launch by launch, again, and after a kill; in
-# fp32, tf32 and bf16; eval and figures. What must repeat repeats its bits.
+# fp32, tf32 and bf16; eval and figures, whose numbers are near the CPU's; bench. What must repeat repeats its bits.
 # usage: simulated_program.sh FOLDER_OF_PROGRAMS OUTPUT
 set -euo pipefail
 mlkd=$1/mlkd
@@ -21,6 +21,13 @@ train() {
 }
 same() { cmp "$out/$1/student_last.safetensors" "$out/$2/student_last.safetensors" || fail "$1 and $2 differ"; }
 differ() { ! cmp -s "$out/$1/student_last.safetensors" "$out/$2/student_last.safetensors" || fail "$1 and $2 are the same"; }
+# near NAME COUNT BOUND: the numbers in NAME_cuda and NAME_cpu, one a line, differ by at most BOUND of the CPU's.
+near() {
+    paste "$out/$1_cuda" "$out/$1_cpu" | awk -v count="$2" -v bound="$3" '
+        { difference = $1 > $2 ? $1 - $2 : $2 - $1; size = $2 < 0 ? -$2 : $2 }
+        NF != 2 || !(difference <= bound * size) { print "GPU " $1 ", CPU " $2; bad = 1 }
+        END { exit bad || NR != count }' || fail "the devices differ: $1"
+}
 
 train graph
 grep -q 'graph     a step of 32 is one launch of' "$out/log" || fail "the step was not recorded"
@@ -48,16 +55,33 @@ wait $running 2>/dev/null || true
 quietly "$mlkd" train --config "$out/resumed/config.json" --resume --output "$out/resumed" --device cuda --deterministic
 same graph resumed
 
-train mlkd distiller.type=mlkd distiller.teacher=resnet8 distiller.teacher_checkpoint="$out/graph/student_last.safetensors"
+mlkd_settings=(distiller.type=mlkd distiller.teacher=resnet8 "distiller.teacher_checkpoint=$out/graph/student_last.safetensors")
+train mlkd "${mlkd_settings[@]}"
+train mlkd_launched "${mlkd_settings[@]}" --no-graph
+same mlkd mlkd_launched
 
 echo "eval, on both devices"
 for device in cuda cpu; do
     quietly "$mlkd" eval --device $device --precision fp32 --deterministic -c "$out/fp32/student_last.safetensors" -d $data
-    cp "$out/log" "$out/eval_$device"
+    grep -oE '(loss|Acc@[15]) [0-9.]+' "$out/log" | awk '{print $2}' >"$out/eval_$device"
 done
-cat "$out/eval_cuda"
+near eval 3 1e-4
 echo "figures, on both devices"
 for device in cuda cpu; do
     quietly "$mlkd" figures --device $device --precision fp32 --deterministic --teacher "$out/graph/student_last.safetensors" \
-        --student "bf16=$out/bf16/student_last.safetensors" -d $data --out "$out/figures_$device"
+        --student "bf16=$out/bf16/student_last.safetensors" --student "mlkd=$out/mlkd/student_last.safetensors" -d $data \
+        --out "$out/figures_$device"
+    grep -oE '"[a-z_]*(mean|max)": [0-9][-+.e0-9]*' "$out/figures_$device/figures.json" | awk '{print $2}' >"$out/figures_numbers_$device"
 done
+near figures_numbers 12 1e-3  # both distances of two students: over all batches, over the first one, its largest
+
+echo "bench, as graphs and launch by launch"
+bench() {
+    quietly "$mlkd" bench --device cuda --deterministic --no-peaks --min-time 1e-6 --repetitions 1 --json "$out/bench.json" "$@"
+    grep -E '^[a-z]+/' "$out/log"
+}
+bench --filter '^(step/evaluate/resnet20/64|loss/mlkd_official/64x100|kernel/(sgd/278324|views/both))$'
+grep -q '"kernels"' "$out/bench.json" || fail "the benchmarks were not recorded"
+! grep -q 'of peak' "$out/bench.json" || fail "shares of peaks that were not measured"
+bench --no-graph --filter '^loss/mlkd_official/64x100$'
+! grep -q '"kernels"' "$out/bench.json" || fail "the benchmark was recorded, although it was not to be"

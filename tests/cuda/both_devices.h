@@ -32,7 +32,8 @@ inline std::unique_ptr<Backend> gpu_backend(const CudaOptions& options = {.convo
 // Tensors of one device with contents that depend on the order of the calls alone: the same on both devices.
 class DeviceTensors {
 public:
-    explicit DeviceTensors(Backend& backend) : backend_(backend), arena_(backend) {}
+    // Each tensor has a block of its own: on the simulated GPU it is a fault to leave one.
+    explicit DeviceTensors(Backend& backend) : backend_(backend), arena_(backend, 1) {}
 
     Backend& backend() const { return backend_; }
     PersistentArena& memory() { return arena_; }

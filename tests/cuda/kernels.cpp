@@ -74,7 +74,7 @@ TEST_CASE("both devices: the head, pooling and linear layer") {
                 const Tensor x = tensors.input(x_shape, -1, 1, dtype), weight = tensors.input({classes, C}), bias = tensors.input({classes});
                 const Tensor dL_dlogits = tensors.input({N, classes}), logits = tensors.output({N, classes}), pooled = tensors.output({N, C});
                 const PooledLinearGradients gradients{tensors.output(x_shape, dtype), tensors.output({classes, C}), tensors.output({classes})};
-                StepArena arena(tensors.backend(), 1 << 20);
+                StepArena arena(tensors.backend(), 1);
                 arena.begin("case");
                 pooled_linear(tensors.backend(), logits, pooled, x, weight, bias);
                 pooled_linear_backward(tensors.backend(), arena, gradients, dL_dlogits, pooled, weight);
@@ -92,7 +92,7 @@ TEST_CASE("both devices: cross entropy, accuracy and the meter") {
         for (const double reach : {3.0, 1e4})  // huge logits, too
             compare_devices(*gpu, 2e-6, [&](DeviceTensors& tensors) {
                 Backend& backend = tensors.backend();
-                StepArena arena(backend, 1 << 20);
+                StepArena arena(backend, 1);
                 arena.begin("case");
                 const Tensor logits = tensors.input({size.rows, size.classes}, -reach, reach);
                 const Tensor target = tensors.labels(size.rows, static_cast<std::uint32_t>(size.classes));

@@ -19,7 +19,7 @@ struct Size {
 std::vector<Tensor> loss_of(DeviceTensors& tensors, const DistillationConfig& config, const Size& size, LossForm form, double apart) {
     Backend& backend = tensors.backend();
     DistillationLoss loss(backend, config, form);
-    StepArena arena(backend, 1 << 20);
+    StepArena arena(backend, 1);
     const std::int64_t rows = view_count(config.levels) * size.samples;
     const Shape shape{rows, size.classes};
     // A teacher at a distance of about `apart` from the student.

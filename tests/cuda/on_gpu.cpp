@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <deque>
 #include <limits>
 #include <memory>
 #include <string>
@@ -151,6 +152,37 @@ TEST_CASE("a second GPU backend with the plan file of a first repeats its bits")
         CHECK(text.find("backward_filter x(64, 16, 16, 64) w(64, 3, 3, 64) stride 1 padding 1 tf32") != std::string::npos);
     }
     CHECK(first.values() == second.values());
+}
+
+TEST_CASE("recorded convolutions keep their workspace when later ones need a larger one") {
+    // In float32 the first of cuDNN's proposals for these takes a workspace that grows with the batch.
+    const auto backend = gpu_with({.convolutions = MathMode::fp32, .timed = false, .plan_file = ""});
+    if (backend == nullptr) return;
+    struct Recorded {
+        std::unique_ptr<OnGpu<float>> y, x, w;
+        std::unique_ptr<Recording> recording;
+        std::vector<float> expected;
+    };
+    std::deque<Buffer> host;
+    std::vector<Recorded> all;
+    for (const std::int64_t images : {1, 4, 16, 64}) {
+        Recorded one;
+        const auto on_gpu = [&](const Shape& shape, unsigned seed) {
+            host.emplace_back(shape).fill_random(seed);
+            return std::make_unique<OnGpu<float>>(*backend, host.back());
+        };
+        one.y = on_gpu({images, 16, 16, 64}, 1), one.x = on_gpu({images, 16, 16, 64}, 2), one.w = on_gpu({64, 3, 3, 64}, 3);
+        const auto run = [&] { backend->convolution_forward(one.y->tensor(), one.x->tensor(), one.w->tensor(), {1, 1}); };
+        run();
+        one.expected = one.y->fetched().values();
+        one.recording = backend->record(run);
+        backend->fill_zero(one.y->tensor().data, one.y->tensor().bytes());
+        all.push_back(std::move(one));
+    }
+    for (Recorded& one : all) {
+        one.recording->replay();
+        CHECK(one.y->fetched().values() == one.expected);
+    }
 }
 
 // A network that has run into NaNs must not look healthy: max(x, 0) may lose them, and cuDNN does not say which one it computes.

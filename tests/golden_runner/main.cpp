@@ -19,6 +19,7 @@ int main(int argc, char** argv) {
     app.add_option("--device", options.device, "cpu, cuda or auto")->capture_default_str();
     app.add_option("--threads", options.threads, "CPU threads; 0: all")->capture_default_str();
     app.add_option("--convolution", options.convolution, "auto, direct or winograd")->capture_default_str();
+    app.add_flag("--deterministic", options.deterministic, "convolutions by fixed rules: none is timed");
     std::string precision = "auto";
     app.add_option("--precision", precision, "of networks: f32, f64, or auto: f32, and f64 too where f32 is not within the tolerances")
         ->check(CLI::IsMember({"auto", "f32", "f64"}))

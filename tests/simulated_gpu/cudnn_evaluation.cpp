@@ -105,7 +105,10 @@ Evaluator::Values Evaluator::convolved(const ConvolutionOperation& operation, co
     Values result{extents.at(id), std::vector<float>(elements(extents.at(id)))};
     std::map<std::int64_t, std::vector<float>> factor;
     const auto address_of = [&](std::int64_t operand) {
-        return operand == id ? result.values.data() : (factor[operand] = rounded(values.at(operand).values, factors)).data();
+        if (operand == id) return result.values.data();
+        const std::vector<float>& given = values.at(operand).values;
+        if (factors == Factors::exact) return const_cast<float*>(given.data());  // is read only
+        return (factor[operand] = rounded(given, factors)).data();
     };
     convolutions_.run(p, {.x = address_of(operation.x), .w = address_of(operation.w), .y = address_of(operation.y)});
     if (operation.alpha != 1)

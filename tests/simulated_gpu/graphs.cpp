@@ -121,6 +121,6 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
     for (const Node& node : *executable->nodes)
         for (const void* const use : node.work->uses)
             if (use != nullptr && !is_device_memory(use, 0))
-                fault("a graph is launched whose node " + node.work->what + " holds memory that was freed");
+                fault("a graph is launched whose node " + plain_name(node.work->what) + " holds memory that was freed");
     return enqueue_as(cudaGraphNodeTypeGraph, stream, "a graph", {}, [nodes = executable->nodes] { run_nodes(*nodes); });
 }

@@ -50,7 +50,7 @@ std::vector<const void*> operands(const char* kernel, const void* arguments, std
         std::uintptr_t word = 0;
         std::memcpy(&word, static_cast<const std::byte*>(arguments) + at, sizeof word);
         const auto* const address = reinterpret_cast<const void*>(word);
-        const std::string which = "byte " + std::to_string(at) + " of the arguments of " + kernel;
+        const std::string which = "byte " + std::to_string(at) + " of the arguments of " + plain_name(kernel);
         if (in_device_range(address)) {
             if (!is_device_memory(address, 0)) fault(which + " is an address of device memory that was freed, or never allocated");
             found.push_back(address);

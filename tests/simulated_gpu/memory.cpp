@@ -14,6 +14,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <memory>
 #include <utility>
 
 #include "tests/simulated_gpu/device.h"
@@ -101,15 +102,17 @@ void on_access(int, siginfo_t* info, void*) {
 
 }  // namespace
 
+std::string plain_name(const std::string& name) {
+    int status = 0;
+    const std::unique_ptr<char, void (*)(void*)> plain(abi::__cxa_demangle(name.c_str(), nullptr, nullptr, &status), std::free);
+    return plain != nullptr ? plain.get() : name;
+}
+
 void fault(const std::string& message) {
     static std::atomic<bool> under_way = false;  // a second fault, in this one
     if (under_way.exchange(true)) _exit(EXIT_FAILURE);
     std::string line = "simulated GPU: " + message;
-    if (!state().running.empty()) {
-        int status = 0;
-        char* const plain = abi::__cxa_demangle(state().running.c_str(), nullptr, nullptr, &status);
-        line += " (while the device runs " + (plain != nullptr ? std::string(plain) : state().running) + ")";
-    }
+    if (!state().running.empty()) line += " (while the device runs " + plain_name(state().running) + ")";
     std::fprintf(stderr, "%s\n", line.c_str());
     std::array<void*, 32> frames{};
     const int count = backtrace(frames.data(), static_cast<int>(frames.size()));
@@ -188,7 +191,7 @@ void open_for_work(const std::vector<const void*>& uses, const std::string& what
     for (const void* const use : uses) {
         Allocation* const a = use == nullptr ? nullptr : find(use);
         if (a == nullptr || a->open) continue;
-        if (!a->live) fault(what + " uses memory that was freed");
+        if (!a->live) fault(plain_name(what) + " uses memory that was freed");
         must_succeed(mprotect(a->pages, a->page_bytes, PROT_READ | PROT_WRITE) == 0, "mprotect");
         a->open = true;
         state().open.push_back(a);

@@ -32,6 +32,9 @@ void open_for_work(const std::vector<const void*>& uses, const std::string& what
 // Makes everything inaccessible again; fault where bytes around an open allocation were written.
 void close_all();
 
+// A type's name as a program says it, from typeid().name(); other names as they are.
+std::string plain_name(const std::string& name);
+
 // Names the work that runs, for faults; "" after it.
 void set_running(const std::string& what);
 

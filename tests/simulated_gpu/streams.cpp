@@ -83,7 +83,7 @@ cudaError_t obstacle(CUstream_st& stream, const std::string& what) {
         return cudaErrorStreamCaptureImplicit;
     }
     // A GPU would run it at once, outside the graph, and say nothing.
-    fault(what + " goes to a stream that was not forked into the capture under way");
+    fault(plain_name(what) + " goes to a stream that was not forked into the capture under way");
 }
 
 void add_node(CUstream_st& stream, std::shared_ptr<const Work> work) {
@@ -118,7 +118,8 @@ cudaError_t enqueue_as(cudaGraphNodeType type, cudaStream_t handle, std::string 
     if (stream == nullptr) return returned(cudaErrorInvalidResourceHandle);
     if (const cudaError_t status = obstacle(*stream, what); status != cudaSuccess) return returned(status);
     for (const void* const use : uses)
-        if (use != nullptr && !is_device_memory(use, 0)) fault(what + " is given memory that is not, or no longer, the device's");
+        if (use != nullptr && !is_device_memory(use, 0))
+            fault(plain_name(what) + " is given memory that is not, or no longer, the device's");
     auto piece = std::make_shared<const Work>(Work{std::move(what), std::move(uses), std::move(work), type});
     if (stream->capture != nullptr)
         add_node(*stream, std::move(piece));
