@@ -43,10 +43,7 @@ private:
     // The mean of x - origin.
     template <class Team>
     MLKD_HD T mean_from(const Team& team, const T* x, T origin) const {
-        T sum = 0;
-#pragma omp simd reduction(+ : sum)
-        for (std::int64_t i = team.rank(); i < classes; i += team.size()) sum += x[i] - origin;
-        return team.sum(sum) / static_cast<T>(classes);
+        return row_sum<T>(team, classes, [&](std::int64_t k) { return x[k] - origin; }) / static_cast<T>(classes);
     }
 };
 

@@ -19,11 +19,8 @@ struct SoftmaxChain {
 
     template <class Team>
     MLKD_HD SoftmaxChain(const Team& team, const float* a, const float* dL_da, std::int64_t classes, std::int64_t j, float temperature)
-        : per_temperature(1.0f / temperature), origin(dL_da[j]), total(0) {
-        float sum = 0;
-#pragma omp simd reduction(+ : sum)
-        for (std::int64_t k = team.rank(); k < classes; k += team.size()) sum += a[k] * (dL_da[k] - origin);
-        total = team.sum(sum);
+        : per_temperature(1.0f / temperature), origin(dL_da[j]) {
+        total = row_sum<float>(team, classes, [&](std::int64_t k) { return a[k] * (dL_da[k] - origin); });
     }
     MLKD_HD float operator()(float a, float dL_da) const { return per_temperature * (a * ((dL_da - origin) - total)); }
 };
@@ -67,14 +64,8 @@ struct LogitGradient {
 #pragma omp simd
             for (std::int64_t k = team.rank(); k < classes; k += team.size()) gradient[k] += chain(a[k], g[k]) + weight * u[k];
             if (h == nullptr) continue;
-            float others_h = 0, others_a = 0;
-#pragma omp simd reduction(+ : others_h, others_a)
-            for (std::int64_t k = team.rank(); k < classes; k += team.size()) {
-                others_h += k == j ? 0.0f : h[k];
-                others_a += k == j ? 0.0f : a[k];
-            }
-            others_h = team.sum(others_h);
-            others_a = team.sum(others_a);
+            const float others_h = row_sum<float>(team, classes, [&](std::int64_t k) { return k == j ? 0.0f : h[k]; });
+            const float others_a = row_sum<float>(team, classes, [&](std::int64_t k) { return k == j ? 0.0f : a[k]; });
             const float sum_h = others_h + h[j], at_j = others_a * h[j] - a[j] * others_h;
 #pragma omp simd
             for (std::int64_t k = team.rank(); k < classes; k += team.size())

@@ -10,7 +10,7 @@
 // another class, A - B loses nothing and is taken directly.
 //
 // A - B sums to 0. What its float32 numbers sum to instead comes from the rounding of log(Z_s / Z_t), which all l share, and products
-// A (A - B)ᵀ, whose addends cancel, multiply it by about √C · T / |d|. It is taken back: l - r for all l changes A - B by -r A.
+// A (A - B)ᵀ, whose addends cancel, enlarge it. It is taken back: l - r for all l changes A - B by -r A.
 #include "engine/kernels/launch.h"
 #include "engine/tensor.h"
 #include "losses/mlkd/terms.h"
@@ -70,12 +70,8 @@ struct SoftmaxDifference {
         constexpr float sure_of_another_class = 8;  // then A_j < e^-8: far from B_j, which is the largest
         const bool near = !((student_maximum - zs_j) * scaling.student > sure_of_another_class);
         const float reference = near ? zs_j : student_maximum;
-        // In runs, of which a member adds few numbers one by one: thousands would lose a digit.
-        const std::int64_t run = 256 * team.size();
         float teacher_sum = 0, student_sum = 0, growth = 0;
-        MLKD_ROLLED
-        for (std::int64_t first = 0; first < classes; first += run) {
-            const std::int64_t end = first + run < classes ? first + run : classes;
+        in_runs(team, classes, [&](std::int64_t first, std::int64_t end) {
             float teacher_part = 0, student_part = 0, growth_part = 0;
 #pragma omp simd reduction(+ : teacher_part, student_part, growth_part)
             for (std::int64_t k = first + team.rank(); k < end; k += team.size()) {
@@ -95,7 +91,7 @@ struct SoftmaxDifference {
             teacher_sum += teacher_part;
             student_sum += student_part;
             growth += growth_part;
-        }
+        });
         teacher_sum = team.sum(teacher_sum);
         student_sum = team.sum(student_sum);
         growth = team.sum(growth);
@@ -105,20 +101,25 @@ struct SoftmaxDifference {
             similar ? log1pf(growth / teacher_sum) : logf(student_sum / teacher_sum) + scaling.student * (reference - zs_j);
         const float per_teacher_sum = 1.0f / teacher_sum, per_student_sum = 1.0f / student_sum;
         float kl = 0, rest = 0;
-#pragma omp simd reduction(+ : kl, rest)
-        for (std::int64_t k = team.rank(); k < classes; k += team.size()) {
-            const float p_t = u[k] * per_teacher_sum;
-            const float p_s = a[k] * per_student_sum;
-            const float d = scaling.d((zs[k] - zt[k]) - difference_j, zs[k] - zs_j, zt[k] - zt_j);
-            const float l = d - log_ratio;
-            const bool small = near & (fabsf(l) <= 0.5f);
-            const float curvature = expm1_minus_x(l);
-            const float p_u = small ? p_t * (l + curvature) : p_s - p_t;
-            kl += small ? p_t * curvature : (p_s - p_t) - p_t * l;
-            rest += p_u;
-            a[k] = p_s;
-            u[k] = p_u;
-        }
+        in_runs(team, classes, [&](std::int64_t first, std::int64_t end) {
+            float kl_part = 0, rest_part = 0;
+#pragma omp simd reduction(+ : kl_part, rest_part)
+            for (std::int64_t k = first + team.rank(); k < end; k += team.size()) {
+                const float p_t = u[k] * per_teacher_sum;
+                const float p_s = a[k] * per_student_sum;
+                const float d = scaling.d((zs[k] - zt[k]) - difference_j, zs[k] - zs_j, zt[k] - zt_j);
+                const float l = d - log_ratio;
+                const bool small = near & (fabsf(l) <= 0.5f);
+                const float curvature = expm1_minus_x(l);
+                const float p_u = small ? p_t * (l + curvature) : p_s - p_t;
+                kl_part += small ? p_t * curvature : (p_s - p_t) - p_t * l;
+                rest_part += p_u;
+                a[k] = p_s;
+                u[k] = p_u;
+            }
+            kl += kl_part;
+            rest += rest_part;
+        });
         kl = team.sum(kl);
         constexpr std::int64_t few_classes = 256;  // it does not show there, and would cost them a pass
         if (classes > few_classes) {
@@ -150,23 +151,35 @@ private:
         const auto n = static_cast<float>(classes);
         const float zt_j = zt[j], zs_j = zs[j], difference_j = zs_j - zt_j;
         float mean_s = 0, mean_t = 0, mean_difference = 0;
-#pragma omp simd reduction(+ : mean_s, mean_t, mean_difference)
-        for (std::int64_t k = team.rank(); k < classes; k += team.size()) {
-            mean_s += zs[k] - zs_j;
-            mean_t += zt[k] - zt_j;
-            mean_difference += (zs[k] - zt[k]) - difference_j;
-        }
+        in_runs(team, classes, [&](std::int64_t first, std::int64_t end) {
+            float part_s = 0, part_t = 0, part_difference = 0;
+#pragma omp simd reduction(+ : part_s, part_t, part_difference)
+            for (std::int64_t k = first + team.rank(); k < end; k += team.size()) {
+                part_s += zs[k] - zs_j;
+                part_t += zt[k] - zt_j;
+                part_difference += (zs[k] - zt[k]) - difference_j;
+            }
+            mean_s += part_s;
+            mean_t += part_t;
+            mean_difference += part_difference;
+        });
         mean_s = team.sum(mean_s) / n;
         mean_t = team.sum(mean_t) / n;
         mean_difference = team.sum(mean_difference) / n;
         float squares_s = 0, squares_t = 0, squares_difference = 0;
-#pragma omp simd reduction(+ : squares_s, squares_t, squares_difference)
-        for (std::int64_t k = team.rank(); k < classes; k += team.size()) {
-            const float centred_s = zs[k] - zs_j - mean_s, centred_t = zt[k] - zt_j - mean_t;
-            squares_s += centred_s * centred_s;
-            squares_t += centred_t * centred_t;
-            squares_difference += ((zs[k] - zt[k]) - difference_j - mean_difference) * (centred_s + centred_t);
-        }
+        in_runs(team, classes, [&](std::int64_t first, std::int64_t end) {
+            float part_s = 0, part_t = 0, part_difference = 0;
+#pragma omp simd reduction(+ : part_s, part_t, part_difference)
+            for (std::int64_t k = first + team.rank(); k < end; k += team.size()) {
+                const float centred_s = zs[k] - zs_j - mean_s, centred_t = zt[k] - zt_j - mean_t;
+                part_s += centred_s * centred_s;
+                part_t += centred_t * centred_t;
+                part_difference += ((zs[k] - zt[k]) - difference_j - mean_difference) * (centred_s + centred_t);
+            }
+            squares_s += part_s;
+            squares_t += part_t;
+            squares_difference += part_difference;
+        });
         const float std_s = sqrtf(team.sum(squares_s) / (n - 1)), std_t = sqrtf(team.sum(squares_t) / (n - 1));
         const float variance_difference = team.sum(squares_difference) / (n - 1);  // student's minus teacher's
         constexpr float epsilon = 1e-7f;
@@ -183,10 +196,8 @@ private:
     template <class Team>
     MLKD_HD void through_standardization(const Team& team, float* u, const float* zs, float zs_j, const RowScaling& scaling,
                                          float temperature) const {
-        float along = 0;
-#pragma omp simd reduction(+ : along)
-        for (std::int64_t k = team.rank(); k < classes; k += team.size()) along += u[k] * (zs[k] - zs_j - scaling.mean);
-        along = team.sum(along) * scaling.chain;
+        const float along =
+            row_sum<float>(team, classes, [&](std::int64_t k) { return u[k] * (zs[k] - zs_j - scaling.mean); }) * scaling.chain;
         const float per_deviation = scaling.student * temperature;
 #pragma omp simd
         for (std::int64_t k = team.rank(); k < classes; k += team.size())
