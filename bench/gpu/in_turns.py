@@ -5,7 +5,7 @@ import time
 
 from peer import Peer
 from recorder import last_lines, text_of
-from runs import bench_results, mlkd, offered_precisions, offers, plans
+from runs import bench_command, bench_results, offered_precisions, offers
 
 # In this order, as long as there is time: the ones that the requirements name come first.
 STEP_SETTINGS = ("eager", "compiled-bf16", "amp", "compiled-tf32", "graph-bf16", "compiled-separate-bf16", "graph-tf32", "autotuned-bf16")
@@ -19,10 +19,7 @@ def our_piece(stage, key, filter_expression, arguments):
     path = os.path.join(stage.folder, f"ours-{key}.json")
     if os.path.exists(path):
         os.remove(path)
-    fine = ["--min-time", "0.05", "--repetitions", "3"] if stage.in_full() else \
-        ["--min-time", "0.01", "--repetitions", "1", "--no-peaks"]
-    command = [mlkd(stage), "bench", "--device", stage.options.device, "--filter", filter_expression, "--json", path,
-               "--plans", plans(stage), *fine, *arguments]
+    command = bench_command(stage, filter_expression, path, 3 if stage.in_full() else 1, *arguments)
     code, text = stage.call.run(command, stage.left(), env=stage.machine["environment"])
     if code is None:
         return {}

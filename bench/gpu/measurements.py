@@ -4,7 +4,7 @@ import subprocess
 import threading
 import time
 
-from runs import (bench_results, fresh_folder, metrics, mlkd, offered_precisions, offers, peaks, plans, short_teacher, teacher_for,
+from runs import (bench_command, bench_results, fresh_folder, metrics, offered_precisions, offers, peaks, short_teacher, teacher_for,
                   train_command)
 
 
@@ -37,10 +37,7 @@ class Utilisation:
 
 def bench(stage, key, filter_expression, *more):
     path = os.path.join(stage.folder, f"bench-{key}.json")
-    repetitions = ["--min-time", "0.05", "--repetitions", "5"] if stage.in_full() else \
-        ["--min-time", "0.01", "--repetitions", "2", "--no-peaks"]
-    stage.run(f"bench {key}", [mlkd(stage), "bench", "--device", stage.options.device, "--filter", filter_expression, "--json", path,
-                               "--plans", plans(stage), *repetitions, *more])
+    stage.run(f"bench {key}", bench_command(stage, filter_expression, path, 5 if stage.in_full() else 2, *more))
     results = bench_results(path)
     if results:
         stage.data.setdefault("bench", {})[key] = results

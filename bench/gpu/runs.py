@@ -33,6 +33,13 @@ def plans(stage):
     return os.path.join(stage.options.out, "convolution_plans.json")
 
 
+def bench_command(stage, filter_expression, path, repetitions, *more):
+    """Writes to path. A rehearsal measures shortly, and no peaks."""
+    fine = ["--min-time", "0.05"] if stage.in_full() else ["--min-time", "0.01", "--no-peaks"]
+    return [mlkd(stage), "bench", "--device", stage.options.device, "--filter", filter_expression, "--json", path,
+            "--plans", plans(stage), *fine, "--repetitions", str(repetitions), *more]
+
+
 def train_command(stage, recipe, output, precision, *more):
     """Later settings win. A rehearsal takes tiny networks and the data's first images."""
     command = [mlkd(stage), "train", "--config", os.path.join(CONFIGS, recipe + ".json"), "--device", stage.options.device,

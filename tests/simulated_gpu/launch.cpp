@@ -50,12 +50,14 @@ std::vector<const void*> operands(const char* kernel, const void* arguments, std
         std::uintptr_t word = 0;
         std::memcpy(&word, static_cast<const std::byte*>(arguments) + at, sizeof word);
         const auto* const address = reinterpret_cast<const void*>(word);
-        const std::string which = "byte " + std::to_string(at) + " of the arguments of " + plain_name(kernel);
+        const auto refuse = [&](const std::string& why) {
+            fault("byte " + std::to_string(at) + " of the arguments of " + plain_name(kernel) + " is an address of " + why);
+        };
         if (in_device_range(address)) {
-            if (!is_device_memory(address, 0)) fault(which + " is an address of device memory that was freed, or never allocated");
+            if (!is_device_memory(address, 0)) refuse("device memory that was freed, or never allocated");
             found.push_back(address);
         } else if (is_host_memory(word)) {
-            fault(which + " is an address of the host's memory");
+            refuse("the host's memory");
         }
     }
     return found;
