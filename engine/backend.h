@@ -60,6 +60,12 @@ public:
     // without calling `work`, where the device has no such thing (a CPU).
     virtual std::unique_ptr<Recording> record(const std::function<void()>& work);
 
+    // --- a second branch of work beside this one, on devices that can run two at once (a GPU: another stream, with handles and workspaces
+    // of its own). Elsewhere side() is this backend itself. Memory belongs to both.
+    virtual Backend& side() { return *this; }
+    virtual void fork() {}  // what is enqueued on side() from now on waits for all that was enqueued here
+    virtual void join() {}  // what is enqueued here from now on waits for all that was enqueued on side(); ends every fork
+
     // --- convolution: x (N, H, W, C), w (K, R, S, C), y (N, P, Q, K); all f32, f64 or bf16, which sums in float32
     virtual void convolution_forward(const Tensor& y, const Tensor& x, const Tensor& w, const Convolution& convolution,
                                      const Epilogue& epilogue = {}) = 0;

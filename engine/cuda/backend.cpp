@@ -26,16 +26,23 @@ std::string machine(const cudaDeviceProp& gpu, const Cudnn& cudnn) {
 
 }  // namespace
 
-CudaBackend::CudaBackend(const CudaOptions& options, const cudaDeviceProp& gpu)
-    : cudnn_(load_cudnn()),
+std::string plan_machine(const cudaDeviceProp& gpu) { return machine(gpu, load_cudnn()); }
+
+CudaBackend::CudaBackend(const CudaOptions& options, const cudaDeviceProp& gpu, std::shared_ptr<PlanFile> plan_file)
+    : options_(options),
+      gpu_(gpu),
+      plan_file_(std::move(plan_file)),
+      cudnn_(load_cudnn()),
       cublas_(load_cublas()),
       description_(fmt::format("{}, CUDA {}, cuBLAS {}", machine(gpu, cudnn_), cuda_version_text(CUDART_VERSION), cublas_.version())),
       stream_(make_stream()),
       handle_(make_handle(cudnn_, stream_.get())),
       convolutions_({cudnn_, handle_.get()}, stream_.get(),
                     {options.convolutions == MathMode::tf32, options.nondeterministic, options.timed},
-                    PlanFile(options.plan_file, machine(gpu, cudnn_), is_engine_choice)),
-      matmuls_(cublas_, stream_.get(), options.matrix_products) {}
+                    plan_file_),
+      matmuls_(cublas_, stream_.get(), options.matrix_products),
+      forked_(make_event()),
+      joined_(make_event()) {}
 
 CudaBackend::~CudaBackend() { cudaStreamSynchronize(stream_.get()); }
 
@@ -63,6 +70,22 @@ void CudaBackend::synchronize() { check_cuda(cudaStreamSynchronize(stream_.get()
 
 std::unique_ptr<Recording> CudaBackend::record(const std::function<void()>& work) {
     return std::make_unique<Graph>(stream_.get(), work);
+}
+
+Backend& CudaBackend::side() {
+    if (side_ == nullptr) side_ = std::make_unique<CudaBackend>(options_, gpu_, plan_file_);
+    return *side_;
+}
+
+void CudaBackend::fork() {
+    side();
+    check_cuda(cudaEventRecord(forked_.get(), stream_.get()), "starting a second branch");
+    check_cuda(cudaStreamWaitEvent(side_->stream_.get(), forked_.get(), 0), "starting a second branch");
+}
+
+void CudaBackend::join() {
+    check_cuda(cudaEventRecord(joined_.get(), side_->stream_.get()), "joining two branches");
+    check_cuda(cudaStreamWaitEvent(stream_.get(), joined_.get(), 0), "joining two branches");
 }
 
 void CudaBackend::run(const ConvolutionCall& call, const ConvolutionOperands& operands) {
@@ -102,7 +125,8 @@ std::unique_ptr<Backend> make_cuda_backend(const CudaOptions& options, std::stri
         cuda::check_cuda(cudaGetDeviceProperties(&gpu, options.ordinal), fmt::format("looking at GPU {}", options.ordinal));
         why = cuda::kernel_obstacle(gpu);
         if (!why.empty()) return nullptr;
-        return std::make_unique<cuda::CudaBackend>(options, gpu);
+        auto plans = std::make_shared<PlanFile>(options.plan_file, cuda::plan_machine(gpu), cuda::is_engine_choice);
+        return std::make_unique<cuda::CudaBackend>(options, gpu, std::move(plans));
     } catch (const Error& error) {
         why = error.what();
         return nullptr;

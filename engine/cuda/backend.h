@@ -14,7 +14,7 @@ namespace mlkd::cuda {
 class CudaBackend final : public Backend {
 public:
     // `gpu` are the properties of the current device, which is options.ordinal.
-    CudaBackend(const CudaOptions& options, const cudaDeviceProp& gpu);
+    CudaBackend(const CudaOptions& options, const cudaDeviceProp& gpu, std::shared_ptr<PlanFile> plan_file);
     ~CudaBackend() override;
 
     Stream stream() const override { return Stream{DeviceKind::cuda, stream_.get()}; }
@@ -29,6 +29,11 @@ public:
     void synchronize() override;
     std::unique_ptr<Recording> record(const std::function<void()>& work) override;
 
+    // A backend with a stream, handles and a workspace of its own. It is made when it is first asked for, which must not be in a recording.
+    Backend& side() override;
+    void fork() override;
+    void join() override;
+
     void convolution_forward(const Tensor& y, const Tensor& x, const Tensor& w, const Convolution& convolution,
                              const Epilogue& epilogue) override;
     void convolution_backward_data(const Tensor& dL_dx, const Tensor& dL_dy, const Tensor& w, const Convolution& convolution,
@@ -40,6 +45,9 @@ public:
 private:
     void run(const ConvolutionCall& call, const ConvolutionOperands& operands);
 
+    CudaOptions options_;
+    cudaDeviceProp gpu_;
+    std::shared_ptr<PlanFile> plan_file_;
     Cudnn cudnn_;
     Cublas cublas_;
     std::string description_;
@@ -47,6 +55,11 @@ private:
     std::unique_ptr<cudnnContext, decltype(Cudnn::destroy)> handle_;
     Convolutions convolutions_;
     Matmuls matmuls_;
+    EventHandle forked_, joined_;
+    std::unique_ptr<CudaBackend> side_;
 };
+
+// The machine that a plan file belongs to.
+std::string plan_machine(const cudaDeviceProp& gpu);
 
 }  // namespace mlkd::cuda

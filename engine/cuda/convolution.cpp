@@ -114,7 +114,7 @@ ConvolutionCall supported_form(ConvolutionCall call) {
     return call;
 }
 
-Convolutions::Convolutions(const PlanTarget& target, cudaStream_t stream, const EngineRules& rules, PlanFile plan_file)
+Convolutions::Convolutions(const PlanTarget& target, cudaStream_t stream, const EngineRules& rules, std::shared_ptr<PlanFile> plan_file)
     : target_(target), stream_(stream), rules_(rules), plan_file_(std::move(plan_file)), workspace_(stream), zeros_(stream) {}
 
 void Convolutions::run(const ConvolutionCall& call, const ConvolutionOperands& operands) {
@@ -142,7 +142,7 @@ std::unique_ptr<ConvolutionPlan> Convolutions::make_plan(const ConvolutionCall& 
     check_cuda(cudaStreamIsCapturing(stream_, &capture), "asking for the state of a stream");
     MLKD_CHECK(capture == cudaStreamCaptureStatusNone, "convolution " + key + " has no plan yet: run the step once before it is captured");
     const ConvolutionGraph graph(target_, call);
-    if (const auto known = plan_file_.find(key)) {
+    if (const auto known = plan_file_->find(key)) {
         std::string why;
         if (auto plan = ConvolutionPlan::make(graph, EngineChoice::parse(*known).value(), why)) return plan;
     }
@@ -201,7 +201,7 @@ std::unique_ptr<ConvolutionPlan> Convolutions::quickest_plan(const ConvolutionGr
     std::size_t chosen = 0;
     for (std::size_t i = 1; i < candidates.size(); ++i)
         if (candidates[i].milliseconds < 0.97f * candidates[chosen].milliseconds) chosen = i;
-    plan_file_.remember(key, candidates[chosen].plan->choice().text());
+    plan_file_->remember(key, candidates[chosen].plan->choice().text());
     return std::move(candidates[chosen].plan);
 }
 

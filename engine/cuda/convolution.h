@@ -25,7 +25,7 @@ ConvolutionCall supported_form(ConvolutionCall call);
 class Convolutions {
 public:
     // `target` has a handle, whose stream is `stream`.
-    Convolutions(const PlanTarget& target, cudaStream_t stream, const EngineRules& rules, PlanFile plan_file);
+    Convolutions(const PlanTarget& target, cudaStream_t stream, const EngineRules& rules, std::shared_ptr<PlanFile> plan_file);
 
     // Calls in f32 or bf16. The first one of a kind allocates and synchronizes: under capture it throws Error instead.
     void run(const ConvolutionCall& call, const ConvolutionOperands& operands);
@@ -46,7 +46,7 @@ private:
     PlanTarget target_;
     cudaStream_t stream_;
     EngineRules rules_;
-    PlanFile plan_file_;
+    std::shared_ptr<PlanFile> plan_file_;  // other streams' convolutions may share it
     GrowingBuffer workspace_, zeros_;
     std::map<ConvolutionCall, std::unique_ptr<ConvolutionPlan>> plans_;
 };

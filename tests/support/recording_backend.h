@@ -19,7 +19,30 @@ namespace mlkd::test {
 class RecordingBackend : public Backend {
 public:
     // teams, team_size: own kernels run in the forms that a GPU gets, on so many teams of so many threads; 0: in a CPU's.
-    explicit RecordingBackend(int teams = 0, int team_size = 0) : launches_{teams, team_size} {}
+    // late_branch: there is a second branch, whose work runs as late as a device may run it: all of it at join().
+    explicit RecordingBackend(int teams = 0, int team_size = 0, bool late_branch = false) : launches_{teams, team_size} {
+        if (!late_branch) return;
+        side_ = std::make_unique<RecordingBackend>(teams, team_size);
+        side_->launches_.recorded = &side_->late_;
+    }
+
+    Backend& side() override {
+        if (side_ == nullptr) return *this;
+        return *side_;
+    }
+    void join() override {
+        if (side_ == nullptr) return;
+        for (auto& piece : std::exchange(side_->late_, {})) {
+            ++beside_;
+            enqueue([side = side_.get(), piece = std::move(piece)] {
+                auto* const list = std::exchange(side->launches_.recorded, nullptr);
+                piece();
+                side->launches_.recorded = list;
+            });
+        }
+    }
+    // How many pieces of work have gone to the second branch.
+    int beside() const { return beside_; }
 
     Stream stream() const override { return stream_of(launches_); }
     std::string description() const override { return cpu_->description(); }
@@ -99,7 +122,7 @@ private:
     }
     // A call that a capture forbids.
     void forbid(const std::string& call) {
-        if (launches_.recorded != nullptr) throw Error("in a recording: " + call);
+        if (launches_.recorded != nullptr && launches_.recorded != &late_) throw Error("in a recording: " + call);
         calls_.push_back(call);
     }
     void enqueue(std::function<void()> work) {
@@ -110,6 +133,9 @@ private:
     }
 
     Launches launches_;
+    std::unique_ptr<RecordingBackend> side_;
+    std::vector<std::function<void()>> late_;  // of a second branch: what waits for join()
+    int beside_ = 0;
     std::unique_ptr<Backend> cpu_ = make_cpu_backend({.threads = 0, .convolution = "direct", .plan_file = ""});
     std::vector<std::string> calls_;
 };
