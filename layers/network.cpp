@@ -1,41 +1,65 @@
 #include "layers/network.h"
 
+#include <utility>
+
 #include "engine/error.h"
-#include "engine/types.h"
 
 namespace mlkd {
 
-Variable Network::forward(TrainingPass& pass, const Tensor& images) {
-    require_precision(images);
-    parameters_.begin_step();
-    return forward_layers(pass, Variable{images});
+Network::Network(Backend& backend, std::string name, const NetworkOptions& options, const std::function<void(Builder&)>& build)
+    : name_(std::move(name)), options_(options), backend_(backend), arena_(backend), graph_(options.image), folded_(options.image), memory_(backend) {
+    Builder builder{graph_, parameters_, options.classes};
+    build(builder);
+    MLKD_CHECK(graph_.shape(graph_.result()) == Shape{options.classes}, "network " + name_ + ": its last operation gives no logits");
+    folded_ = graph_.folded();
+    parameters_.allocate(backend, arena_, options.role == Role::trained, options.precision);
 }
 
-Tensor Network::evaluate(EvaluationPass& pass, const Tensor& images) const {
-    require_precision(images);
-    const Tensor logits = pass.arena.allocate(name_ + " logits", computed_type(precision_), {images.dim(0), classes_});
-    StepArena::Scope scope(pass.arena);
-    evaluate_layers(pass, logits, images);
-    return logits;
+Tensor Network::forward(const Tensor& images, int views) {
+    if (options_.role == Role::frozen) throw Error("network " + name_ + " is frozen: it has no gradients");
+    training_ = &plan(PlanFor::training, images, views);
+    training_->forward(images);
+    return training_->result();
 }
 
-double Network::flop_per_image() const {
-    double total = head_flop_;
-    for (const ConvolutionSite& site : sites_) total += site.flop_per_image();
-    return total;
+Tensor Network::logits_gradient() const {
+    MLKD_CHECK(training_ != nullptr, "network: forward() comes before its gradient");
+    return training_->result_gradient();
 }
 
-void Network::finish(Backend& backend, Role role, std::vector<ConvolutionSite> sites, double head_flop) {
-    backend_ = &backend;
-    arena_ = std::make_unique<PersistentArena>(backend);
-    sites_ = std::move(sites);
-    head_flop_ = head_flop;
-    parameters_.allocate(backend, *arena_, role == Role::trained, precision_);
+void Network::backward() {
+    MLKD_CHECK(training_ != nullptr, "network: forward() comes before backward()");
+    std::exchange(training_, nullptr)->backward();
 }
 
-void Network::require_precision(const Tensor& images) const {
-    if (images.dtype != precision_)
-        throw Error("network " + name_ + " computes in " + name_of(precision_) + ", its images are " + name_of(images.dtype));
+Tensor Network::evaluate(const Tensor& images, Backend& branch) {
+    training_ = nullptr;  // its memory is used anew
+    Plan& evaluation = plan(PlanFor::evaluation, images, 1);
+    evaluation.forward(images, branch);
+    return evaluation.result();
+}
+
+void Network::fold() {
+    for (const Graph::Node& node : folded_.nodes()) node.op->take_parameters(backend_, arena_);
+}
+
+void Network::watch(const Plan::Watch& watch) {
+    watch_ = watch;
+    for (const auto& [kind, plan] : plans_) plan->watch(watch);
+}
+
+Plan& Network::plan(PlanFor purpose, const Tensor& images, int views) {
+    if (images.dtype != options_.precision)
+        throw Error("network " + name_ + " computes in " + name_of(options_.precision) + ", its images are " + name_of(images.dtype));
+    std::unique_ptr<Plan>& plan = plans_[{purpose, images.dim(0), views}];
+    if (plan == nullptr) {
+        const Graph& graph = purpose == PlanFor::training ? graph_ : folded_;
+        auto made = std::make_unique<Plan>(backend_, graph, purpose, images.dim(0), views, options_.precision);
+        made->bind(memory_.block(made->bytes()));
+        made->watch(watch_);
+        plan = std::move(made);
+    }
+    return *plan;
 }
 
 }  // namespace mlkd

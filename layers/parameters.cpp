@@ -8,6 +8,7 @@
 #include <span>
 #include <string_view>
 
+#include "engine/backend.h"
 #include "engine/error.h"
 #include "engine/kernels/elementwise.h"
 #include "engine/kernels/philox.h"
@@ -121,11 +122,8 @@ std::int64_t ParameterStore::place(bool filters, std::int64_t offset, bool with_
         const std::int64_t size = parameter.shape.elements();
         const auto part = [&](const Tensor& block) { return block.slice(offset, size).reshaped(parameter.shape); };
         parameter.master = part(values_);
-        parameter.variable.value = rounded ? part(rounded_.values) : parameter.master;
-        if (with_training) {
-            parameter.gradient.tensor = part(rounded ? rounded_.gradients : gradients_);
-            parameter.variable.gradient = &parameter.gradient;
-        }
+        parameter.value = rounded ? part(rounded_.values) : parameter.master;
+        if (with_training) parameter.gradient = part(rounded ? rounded_.gradients : gradients_);
         offset += aligned(size);
     }
     return offset;
@@ -142,10 +140,6 @@ void ParameterStore::initialise(std::uint64_t seed) {
     for (Buffer& buffer : buffers_) from_pytorch_order(buffer.tensor, draw(buffer.initial, 0, buffer.shape.elements(), seed, place++));
     round_filters();
     batches_tracked = 0;
-}
-
-void ParameterStore::begin_step() {
-    for (Parameter& parameter : parameters_) parameter.gradient.touched = false;
 }
 
 std::int64_t ParameterStore::trainable_elements() const {

@@ -12,7 +12,6 @@
 #include "engine/arena.h"
 #include "engine/files/safetensors.h"
 #include "engine/optimizers/optimizer.h"
-#include "engine/tape.h"
 
 namespace mlkd {
 
@@ -24,10 +23,10 @@ struct Parameter {
     std::string name;
     Shape shape;  // filters (K, R, S, C), linear weights (O, I), vectors (C)
     Initial initial;
-    std::int64_t fan;   // fan-out or fan-in, as `initial` needs it
-    Variable variable;  // value and gradient as the network computes with them; memory after ParameterStore::allocate()
-    Gradient gradient;
-    Tensor master;  // the value that the optimizer moves and files keep: variable.value, or the float32 that a bf16 filter is rounded from
+    std::int64_t fan;        // fan-out or fan-in, as `initial` needs it
+    // Memory after ParameterStore::allocate().
+    Tensor value, gradient;  // as the network computes with them; no gradient in a frozen network
+    Tensor master;           // the value that the optimizer moves and files keep: `value`, or the float32 that a bf16 filter is rounded from
 };
 
 // Running statistics: saved with the network, not trained.
@@ -35,7 +34,7 @@ struct Buffer {
     std::string name;
     Shape shape;
     Initial initial;
-    int updates_per_pass;  // see BatchNorm
+    int updates_per_pass;  // see batch_norm.h
     Tensor tensor;
 };
 
@@ -50,8 +49,6 @@ public:
     void allocate(Backend& backend, PersistentArena& arena, bool with_training, DType precision = DType::f32);
     // Draws every entry from Philox(seed): a function of the seed and the entry's place alone.
     void initialise(std::uint64_t seed);
-    // Forgets which gradients have been touched: call at the start of a step.
-    void begin_step();
 
     // Values and gradients (elements) as one vector each, padding included (always zero).
     Tensor values() const { return values_; }

@@ -7,6 +7,7 @@
 
 #include "apps/bench/bench_case.h"
 #include "layers/network.h"
+#include "layers/ops/convolution.h"
 
 namespace mlkd {
 namespace {
@@ -24,14 +25,20 @@ const char* name_of(Pass pass) {
     }
 }
 
-BenchWork prepare(Backend& backend, const ConvolutionSite& site, Pass pass, DType precision) {
+// A convolution of a network, and the value (H, W, C) that it gets there.
+struct Site {
+    const Conv2d* convolution;
+    Shape x;
+};
+
+BenchWork prepare(Backend& backend, const Site& site, Pass pass, DType precision) {
     auto tensors = std::make_shared<BenchTensors>(backend);
-    const Convolution convolution{site.stride, site.filter / 2};
-    const Tensor x = tensors->uniform({batch, site.extent, site.extent, site.in}, -1, 1, precision);
-    const Tensor w = tensors->uniform({site.out, site.filter, site.filter, site.in}, -1, 1, precision);
+    const Convolution convolution = site.convolution->geometry();
+    const Tensor x = tensors->uniform({batch, site.x[0], site.x[1], site.x[2]}, -1, 1, precision);
+    const Tensor w = tensors->uniform(site.convolution->weight().shape, -1, 1, precision);
     const Tensor y = tensors->uniform(convolution_output_shape(x.shape, w.shape, convolution), -1, 1, precision);
     BenchWork work;
-    work.flop = batch * site.flop_per_image();
+    work.flop = batch * site.convolution->flop({site.x});
     work.bytes = static_cast<double>(x.bytes() + w.bytes() + y.bytes());
     switch (pass) {
         case Pass::forward: work.run = [=, &backend] { backend.convolution_forward(y, x, w, convolution); }; break;
@@ -45,16 +52,19 @@ BenchWork prepare(Backend& backend, const ConvolutionSite& site, Pass pass, DTyp
 }  // namespace
 
 void add_convolution_cases(std::vector<BenchCase>& cases, Backend& backend, DType precision) {
-    std::set<std::array<int, 5>> seen;
+    std::set<std::string> seen;
     for (const char* network_name : {"resnet20", "resnet8x4", "resnet32x4"}) {
-        const auto network = make_network(backend, network_name, 100, Role::frozen);
-        for (const ConvolutionSite& site : network->convolutions()) {
-            if (!seen.insert({site.in, site.out, site.filter, site.stride, site.extent}).second) continue;
+        const std::shared_ptr<Network> network = make_network(backend, network_name, {100, Role::frozen});
+        for (const Graph::Node& node : network->graph().nodes()) {
+            const auto* const convolution = dynamic_cast<const Conv2d*>(node.op.get());
+            if (convolution == nullptr) continue;
+            const Site site{convolution, network->graph().shape(node.inputs[0])};
+            const bool of_images = node.inputs[0].index == 0;
+            if (!seen.insert(fmt::format("{} {} {}", convolution->kind(), convolution->weight().shape.text(), site.x.text())).second) continue;
             for (const Pass pass : passes) {
-                const bool of_images = &site == &network->convolutions().front();
                 if (of_images && pass == Pass::backward_data) continue;  // images need no gradient
-                cases.push_back({fmt::format("conv/{}/{}/{}", network_name, site.name, name_of(pass)),
-                                 [site, pass, precision](Backend& device) { return prepare(device, site, pass, precision); }});
+                cases.push_back({fmt::format("conv/{}/{}/{}", network_name, convolution->name(), name_of(pass)),
+                                 [network, site, pass, precision](Backend& device) { return prepare(device, site, pass, precision); }});
             }
         }
     }

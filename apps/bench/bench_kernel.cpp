@@ -8,7 +8,7 @@
 #include "engine/kernels/elementwise.h"
 #include "engine/optimizers/optimizers.h"
 #include "layers/ops/batch_norm_kernels.h"
-#include "layers/ops/head_kernels.h"
+#include "layers/ops/pooled_linear_kernels.h"
 #include "losses/meters/accuracy.h"
 
 namespace mlkd {
@@ -85,22 +85,15 @@ BenchWork prepare_add(Backend& backend, const Activation& a, DType dtype) {
 
 // Pooling and the linear layer; backward: all of their gradients.
 BenchWork prepare_head(Backend& backend, const Activation& a, bool forward) {
-    struct State : BenchTensors {
-        explicit State(Backend& device) : BenchTensors(device), arena(device) {}
-        StepArena arena;
-    };
-    const auto state = std::make_shared<State>(backend);
-    const Tensor x = state->uniform(shape_of(a)), pooled = state->uniform({batch, a.channels}), logits = state->uniform({batch, classes});
-    const Tensor w = state->uniform({classes, a.channels}), bias = state->uniform({classes}), dL_dw = state->zeros(w.shape);
+    const auto tensors = std::make_shared<BenchTensors>(backend);
+    const Tensor x = tensors->uniform(shape_of(a)), pooled = tensors->uniform({batch, a.channels}), logits = tensors->uniform({batch, classes});
+    const Tensor w = tensors->uniform({classes, a.channels}), bias = tensors->uniform({classes}), dL_dw = tensors->zeros(w.shape);
     if (forward)
-        return {.run = keeping(state, [=, &backend] { pooled_linear(backend, logits, pooled, x, w, bias); }),
+        return {.run = keeping(tensors, [=, &backend] { pooled_linear(backend, logits, pooled, x, w, bias); }),
                 .bytes = bytes_of({x, pooled, pooled, w, logits, bias})};
-    const auto run = [=, &backend, &arena = state->arena] {
-        arena.begin("head");
-        pooled_linear_backward(backend, arena, {x, dL_dw, bias}, logits, pooled, w);
-        arena.end();
-    };
-    return {.run = keeping(state, run), .bytes = bytes_of({logits, pooled, dL_dw, logits, w, x})};
+    const Tensor dL_dpooled = tensors->zeros(pooled.shape);
+    return {.run = keeping(tensors, [=, &backend] { pooled_linear_backward(backend, {x, dL_dw, bias}, logits, pooled, w, dL_dpooled); }),
+            .bytes = bytes_of({logits, pooled, dL_dw, logits, w, x})};
 }
 
 BenchWork prepare_update(Backend& backend, const std::string& optimizer, std::int64_t elements) {

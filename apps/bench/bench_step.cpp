@@ -16,15 +16,16 @@ constexpr std::int64_t batch = 64;
 
 // Forward, and backward for filters and inputs; the images need no gradient, so the stem has one of the two.
 double training_flop_per_image(const Network& network) {
-    return 3 * network.flop_per_image() - network.convolutions().front().flop_per_image();
+    const Graph& graph = network.graph();
+    return 3 * network.flop_per_image() - graph.nodes().front().op->flop({graph.shape(graph.images())});
 }
 
 struct TrainingState {
     TrainingState(Backend& backend, DType precision, const std::string& student_name, const std::string& teacher_name, const Method& method)
-        : arena(backend), tensors(backend), student(make_network(backend, student_name, classes, Role::trained, precision)) {
+        : arena(backend), tensors(backend), student(make_network(backend, student_name, {classes, Role::trained, precision})) {
         student->parameters().initialise(1);
         if (!teacher_name.empty()) {
-            teacher = make_network(backend, teacher_name, classes, Role::frozen, precision);
+            teacher = make_network(backend, teacher_name, {classes, Role::frozen, precision});
             teacher->parameters().initialise(2);
             teacher->fold();
         }
@@ -58,15 +59,14 @@ BenchWork prepare_evaluation(Backend& backend, DType precision, const std::strin
         std::unique_ptr<Network> network;
     };
     auto state = std::make_shared<State>(backend);
-    state->network = make_network(backend, name, classes, Role::frozen, precision);
+    state->network = make_network(backend, name, {classes, Role::frozen, precision});
     state->network->parameters().initialise(1);
     state->network->fold();
     const Tensor images = state->tensors.uniform({batch, 32, 32, 3}, -2, 2, precision), target = state->tensors.labels(batch, classes);
     const Tensor counters = state->tensors.zeros({accuracy_counter_count}, DType::f64);
     const auto run = [&backend, state, images, target, counters] {
         state->arena.begin("evaluate");
-        EvaluationPass pass{backend, state->arena};
-        accumulate_accuracy(backend.stream(), state->arena, counters, state->network->evaluate(pass, images), target);
+        accumulate_accuracy(backend.stream(), state->arena, counters, state->network->evaluate(images), target);
         state->arena.end();
     };
     return {.run = run, .flop = batch * state->network->flop_per_image(), .images = batch};

@@ -61,6 +61,7 @@ Evaluation Evaluator::run(const Visit& visit) {
     while (const std::int64_t size = feed_.next()) {
         stop_if_signalled();
         work_.run(size);
+        feed_.replayed();
         result.images += size;
         visit(logits_.at(size));
     }
@@ -76,8 +77,7 @@ Evaluation Evaluator::run(const Visit& visit) {
 void Evaluator::enqueue(std::int64_t size) {
     arena_.begin(fmt::format("evaluate {} {}", network_.name(), size));
     feed_.enqueue();
-    EvaluationPass pass{backend_, arena_};
-    const Tensor logits = network_.evaluate(pass, feed_.images());
+    const Tensor logits = network_.evaluate(feed_.images());
     accumulate_accuracy(backend_.stream(), arena_, counters_, logits, feed_.target());
     arena_.end();
     logits_[size] = logits;

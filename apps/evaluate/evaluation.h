@@ -45,7 +45,7 @@ private:
     BatchFeed& feed_;
     PersistentArena memory_;
     Tensor counters_;                         // (accuracy_counter_count) f64
-    std::map<std::int64_t, Tensor> logits_;  // of batches of each size, where the step arena puts them every time
+    std::map<std::int64_t, Tensor> logits_;  // of batches of each size, where the network puts them every time
     RecordedWork work_;
 };
 

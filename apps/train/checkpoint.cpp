@@ -234,7 +234,7 @@ std::unique_ptr<Network> load_network(Backend& backend, const std::string& path,
     if (info.classes != 0 && info.classes != classes)
         throw Error(fmt::format("{}: says {} classes, but its 'fc.bias' has {} elements: damaged", path, info.classes, classes));
     info.classes = static_cast<int>(classes);
-    auto network = make_network(backend, info.model, info.classes, role, precision);
+    auto network = make_network(backend, info.model, {info.classes, role, precision});
     load_weights(*network, file, path);
     if (info_out != nullptr) *info_out = info;
     return network;

@@ -21,6 +21,7 @@ public:
     const Recording* recording(std::int64_t size) const { return work_.recording(size); }
 
 private:
+    BatchFeed& feed_;
     TrainingStep& step_;
     RecordedWork work_;
 };

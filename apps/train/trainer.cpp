@@ -98,8 +98,8 @@ Trainer::Trainer(Config config, const TrainOptions& options)
     print("data      {}: {} training and {} test images, {} classes\n", train_data_.name, train_data_.size(), test_data_.size(),
           train_data_.classes);
     const Method& method = *config_.distiller.method;
-    student_ = make_network(*backend_, config_.distiller.student, static_cast<int>(train_data_.classes), Role::trained,
-                            network_type(config_.precision));
+    const NetworkOptions of_student{static_cast<int>(train_data_.classes), Role::trained, network_type(config_.precision)};
+    student_ = make_network(*backend_, config_.distiller.student, of_student);
     student_->parameters().initialise(config_.solver.seed);
     print("{} {}: {} parameters, {:.1f} MFLOP an image forward\n", method.has_teacher() ? "student  " : "network  ", student_->name(),
           student_->parameters().trainable_elements(), student_->flop_per_image() / 1e6);

@@ -8,7 +8,7 @@
 
 namespace mlkd {
 
-TrainingStep::TrainingStep(Backend& backend, StepArena& arena, Network& student, const Network* teacher, const Method& method,
+TrainingStep::TrainingStep(Backend& backend, StepArena& arena, Network& student, Network* teacher, const Method& method,
                            const Optimizer& optimizer, double label_smoothing)
     : backend_(backend),
       arena_(arena),
@@ -19,8 +19,7 @@ TrainingStep::TrainingStep(Backend& backend, StepArena& arena, Network& student,
       optimizer_(backend, memory_, optimizer, student.parameters().values()),
       lr_(memory_.allocate("learning rate", student.parameters().values().dtype, {1})),
       losses_(memory_.allocate("losses", DType::f32, {static_cast<std::int64_t>(loss_.parts().size())})),
-      counters_(memory_.allocate("accuracy", DType::f64, {accuracy_counter_count})),
-      tape_(backend, arena) {
+      counters_(memory_.allocate("accuracy", DType::f64, {accuracy_counter_count})) {
     MLKD_CHECK((teacher == nullptr) != method.has_teacher(), "training step: a teacher belongs to distillation, and only to it");
     MLKD_CHECK(teacher == nullptr || teacher->precision() == student.precision(), "training step: teacher and student differ in precision");
 }
@@ -53,32 +52,33 @@ void TrainingStep::enqueue(const Tensor& images, const Tensor& target, const Los
 void TrainingStep::enqueue_without_update(const Tensor& images, const Tensor& target, const LossMeter* meter) {
     MLKD_CHECK(images.dim(0) == views() * target.dim(0), "training step: as many images as targets in each view");
     arena_.begin(fmt::format("train {} {}", student_.name(), images.dim(0)));
-    tape_.reset();
     forward_backward(images, target, meter);
     arena_.end();
 }
 
 void TrainingStep::forward_backward(const Tensor& images, const Tensor& target, const LossMeter* meter) {
-    TrainingPass pass{backend_, arena_, tape_, views()};
-    const Variable student = student_.forward(pass, images);
-    logits_ = student.value;
     Tensor teacher_logits;
-    if (teacher_ != nullptr) {
-        EvaluationPass evaluation{backend_, arena_};
-        teacher_logits = in_f32("teacher logits f32", teacher_->evaluate(evaluation, images));
+    if (teacher_ != nullptr) {  // beside the student, where the device can
+        backend_.fork();
+        teacher_logits = teacher_->evaluate(images, backend_.side());
     }
-    const Tensor student_logits = in_f32("logits f32", student.value);
-    tape_.contribute(*student.gradient, student.value, "logits", [&](const Tensor& dL_dlogits) {
-        if (dL_dlogits.dtype == DType::f32)
-            return loss_.forward_backward(arena_, losses_, dL_dlogits, student_logits, teacher_logits, target);
+    logits_ = student_.forward(images, views());
+    if (teacher_ != nullptr) {
+        backend_.join();
+        teacher_logits = in_f32("teacher logits f32", teacher_logits);
+    }
+    const Tensor student_logits = in_f32("logits f32", logits_), dL_dlogits = student_.logits_gradient();
+    if (dL_dlogits.dtype == DType::f32) {
+        loss_.forward_backward(arena_, losses_, dL_dlogits, student_logits, teacher_logits, target);
+    } else {
         const Tensor rounded = arena_.allocate("grad logits f32", DType::f32, dL_dlogits.shape);
         loss_.forward_backward(arena_, losses_, rounded, student_logits, teacher_logits, target);
         convert(backend_.stream(), dL_dlogits, rounded);
-        loss_.gradient_in_f64(arena_, dL_dlogits, student.value, target);
-    });
+        loss_.gradient_in_f64(arena_, dL_dlogits, logits_, target);
+    }
     accumulate_accuracy(backend_.stream(), arena_, counters_, student_logits.slice(0, target.dim(0)), target,
                         meter == nullptr ? AddLosses{} : meter->adding(losses_, target.dim(0)));
-    tape_.backward();
+    student_.backward();
 }
 
 Tensor TrainingStep::in_f32(const std::string& name, const Tensor& logits) {

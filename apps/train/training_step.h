@@ -15,14 +15,14 @@ class TrainingStep {
 public:
     // teacher: nullptr for a method without one; of the student's precision; its fold() must have been called. The step arena is
     // shared with others.
-    TrainingStep(Backend& backend, StepArena& arena, Network& student, const Network* teacher, const Method& method,
+    TrainingStep(Backend& backend, StepArena& arena, Network& student, Network* teacher, const Method& method,
                  const Optimizer& optimizer, double label_smoothing = 0);
 
     void set_learning_rate(double lr);
     // What the method changes by epoch, counted from 1. Before the first call it is epoch 1.
     void set_epoch(int epoch) { loss_.set_epoch(epoch); }
 
-    // images (V·B, 32, 32, 3) of the student's precision, weak view first; target (B) i32; both in device memory.
+    // images (V·B, H, W, C) of the student's precision, weak view first; target (B) i32; both in device memory.
     void run(const Tensor& images, const Tensor& target);
     // What run() enqueues, which may be recorded and replayed; and what it does on the host, once for each step that ran.
     // meter: adds up the step's losses, if there is one.
@@ -35,7 +35,7 @@ public:
     const Tensor& losses() const { return losses_; }
     // Since they were zeroed: correct top-1 and top-5 and summed cross entropy of the weak view (3) f64, see AccuracyCounter.
     const Tensor& counters() const { return counters_; }
-    // Of the last step: the student's logits (V·B, classes), see Network::forward; valid until the arena's next step.
+    // Of the last step: the student's logits (V·B, classes), see Network::forward; valid until the network's next pass.
     const Tensor& logits() const { return logits_; }
 
     // What the optimizer remembers.
@@ -52,14 +52,13 @@ private:
     Backend& backend_;
     StepArena& arena_;
     Network& student_;
-    const Network* teacher_;
+    Network* teacher_;
     Loss loss_;
     PersistentArena memory_;
     OptimizerState optimizer_;
     Tensor lr_;        // (1) of the type of the student's master values
     Tensor losses_;    // (parts())
     Tensor counters_;  // (3)
-    Tape tape_;
     Tensor logits_;
 };
 

@@ -18,11 +18,14 @@ public:
     virtual std::int64_t batches() const = 0;  // of an epoch
     // Starts an epoch at batch `first_batch`, whatever epoch runs.
     virtual void start_epoch(std::uint32_t epoch, std::int64_t first_batch = 0) = 0;
-    // Goes on to the next batch and returns its size; 0 at the end of the epoch. Its images are there after enqueue().
+    // Goes on to the next batch and returns its size; 0 at the end of the epoch. Its images are there after enqueue(). A batch that was
+    // given and not used is left out.
     virtual std::int64_t next() = 0;
     // Enqueues what the device has to do for the batch, as does every later replay if it was recorded: nothing in it depends
     // on the host but the batch's size.
     virtual void enqueue() = 0;
+    // Say this when a recorded enqueue() was replayed: the device has gone on to the next batch.
+    virtual void replayed() {}
     // Seconds of the epoch that next() was blocked.
     virtual double wait_seconds() const = 0;
 

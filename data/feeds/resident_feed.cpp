@@ -42,18 +42,29 @@ void ResidentFeed::start_epoch(std::uint32_t epoch, std::int64_t first_batch) {
     const std::int64_t count = epoch_.labels.dim(0);
     const std::vector<std::int64_t> order = options_.shuffle ? epoch_order(count, options_.seed, epoch) : given_order(count);
     backend_.copy_from_host(epoch_.order.data, order.data(), epoch_.order.bytes());
-    const EpochPosition position{first_batch * options_.batch_size, options_.seed, epoch};
-    backend_.copy_from_host(epoch_.position, &position, sizeof position);
+    epoch_number_ = epoch;
+    set_position(first_batch);
     given_ = first_batch;
+}
+
+void ResidentFeed::set_position(std::int64_t batch) {
+    const EpochPosition position{batch * options_.batch_size, options_.seed, epoch_number_};
+    backend_.copy_from_host(epoch_.position, &position, sizeof position);
+    device_is_behind_ = false;
 }
 
 std::int64_t ResidentFeed::next() {
     if (given_ == batches()) return size_ = 0;
     size_ = std::min(options_.batch_size, epoch_.labels.dim(0) - given_ * options_.batch_size);
+    if (device_is_behind_) set_position(given_);
     ++given_;
+    device_is_behind_ = true;
     return size_;
 }
 
-void ResidentFeed::enqueue() { make_batch(backend_.stream(), images(), target(), epoch_, options_.augment); }
+void ResidentFeed::enqueue() {
+    make_batch(backend_.stream(), images(), target(), epoch_, options_.augment);
+    device_is_behind_ = false;
+}
 
 }  // namespace mlkd

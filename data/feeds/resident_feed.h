@@ -16,6 +16,7 @@ public:
     void start_epoch(std::uint32_t epoch, std::int64_t first_batch) override;
     std::int64_t next() override;
     void enqueue() override;
+    void replayed() override { device_is_behind_ = false; }
     double wait_seconds() const override { return 0; }
     Tensor images() const override { return images_.slice(0, options_.views * size_); }
     Tensor target() const override { return target_.slice(0, size_); }
@@ -28,6 +29,10 @@ private:
     Tensor images_;  // (V·B, 32, 32, 3)
     Tensor target_;  // (B) i32
 
+    void set_position(std::int64_t batch);
+
+    std::uint32_t epoch_number_ = 0;
+    bool device_is_behind_ = false;  // a batch was given, and not made
     std::int64_t given_ = 0;  // batches of the epoch before the one that next() gives
     std::int64_t size_ = 0;
 };

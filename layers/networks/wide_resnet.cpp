@@ -1,95 +1,52 @@
-#include "layers/networks/wide_resnet.h"
+// Wide residual networks (Zagoruyko and Komodakis, BMVC 2016): pre-activation blocks, without dropout, with the names that
+// knowledge-distillation work gives them (block1.layer.0.conv1, convShortcut). Those networks hand out features before the activation by
+// calling the first batch norm of stages 2 and 3 and the last one a second time in every forward pass, also in training: their running
+// statistics are updated twice. Checkpoints and published numbers carry that, so it is kept.
+#include <string>
 
 #include "engine/error.h"
-#include "engine/kernels/elementwise.h"
+#include "layers/networks/networks.h"
+#include "layers/ops/add.h"
+#include "layers/ops/conv_norm.h"
+#include "layers/ops/pooled_linear.h"
 
 namespace mlkd {
 namespace {
 
-// sum = a + b, written over a's memory: a's gradient and b's are the sum's.
-Variable add_in_place(TrainingPass& pass, const std::string& name, const Variable& a, const Variable& b) {
-    add_to(pass.backend.stream(), a.value, b.value);
-    const Variable out = pass.tape.variable(a.value);
-    // a is used here alone: whoever made it reads its gradient before b's, in the same memory, is added to.
-    pass.tape.record(name, [&tape = pass.tape, a, b, out] {
-        tape.contribute(*a.gradient, out.gradient->tensor);
-        tape.contribute(*b.gradient, out.gradient->tensor);
-    });
-    return out;
+// a = relu(bn1(x)); y = conv2(relu(bn2(conv1(a)))) + shortcut, where the shortcut is x, or a 1×1 convolution of a where extent or width
+// changes.
+Value wide_block(Builder& b, const std::string& name, Value x, int out, int stride, int norm_updates) {
+    const int in = b.channels(x);
+    const BatchNormState bn1(b.parameters, name + ".bn1", in, norm_updates);
+    const ConvNorm conv1(b, name + ".conv1", name + ".bn2", {.in = in, .out = out, .stride = stride});
+    const auto conv2 = std::make_shared<Conv2d>(b.parameters, name + ".conv2", ConvShape{.in = out, .out = out});
+    const Value a = batch_norm(b, bn1, x, true);
+    const Value shortcut = in == out ? x : conv2d(b, name + ".convShortcut", a, {.in = in, .out = out, .filter = 1, .stride = stride});
+    return add(b, name, b.graph.add(conv2, {conv1(a, true)}), shortcut);
+}
+
+// depth = 6n + 4 for n blocks a stage; widths 16, 16·factor, 32·factor, 64·factor.
+void wide_resnet(Builder& b, int depth, int factor) {
+    MLKD_CHECK((depth - 4) % 6 == 0, "wide resnet: depth must be 6n + 4");
+    Value x = conv2d(b, "conv1", b.images(), {.in = b.channels(b.images()), .out = 16});
+    for (int stage = 1; stage <= 3; ++stage)
+        for (int i = 0; i < (depth - 4) / 6; ++i) {
+            const bool first_of_later_stage = stage > 1 && i == 0;
+            x = wide_block(b, "block" + std::to_string(stage) + ".layer." + std::to_string(i), x, (8 << stage) * factor,
+                           first_of_later_stage ? 2 : 1, first_of_later_stage ? 2 : 1);
+        }
+    x = batch_norm(b, BatchNormState(b.parameters, "bn1", b.channels(x), 2), x, true);
+    pooled_linear(b, "fc", x, LinearBias::zero);
 }
 
 }  // namespace
 
-WideBlock::WideBlock(ParameterStore& store, const std::string& name, int in, int out, int stride, int extent, int norm_updates)
-    : name_(name),
-      norm_(store, name + ".bn1", in, norm_updates),
-      first_(store, name + ".conv1", name + ".bn2", in, out, 3, stride, extent),
-      second_(store, name + ".conv2", out, out, 3, 1, extent / stride) {
-    if (in != out) shortcut_.emplace(store, name + ".convShortcut", in, out, 1, stride, extent);
-}
-
-Variable WideBlock::forward(TrainingPass& pass, const Variable& x) const {
-    const Variable a = norm_.forward(pass, x, {}, true);
-    const Variable shortcut = shortcut_ ? shortcut_->forward(pass, a) : x;
-    const Variable inner = second_.forward(pass, first_.forward(pass, a, {}, true));
-    return add_in_place(pass, name_, inner, shortcut);
-}
-
-Tensor WideBlock::evaluate(EvaluationPass& pass, const Tensor& x) const {
-    const Shape shape = first_.output_shape(x.shape);
-    const Tensor y = pass.arena.allocate(name_, x.dtype, shape);
-    StepArena::Scope scope(pass.arena);
-    const Tensor a = pass.arena.allocate(name_ + " activated", x.dtype, x.shape);
-    norm_.evaluate(pass, a, x, true);
-    const Tensor inner = pass.arena.allocate(name_ + " inner", x.dtype, shape);
-    first_.evaluate(pass, inner, a, {}, true);
-    Tensor shortcut = x;
-    if (shortcut_) {
-        shortcut = pass.arena.allocate(name_ + " shortcut", x.dtype, shape);
-        shortcut_->evaluate(pass, shortcut, a);
-    }
-    second_.evaluate(pass, y, inner, Epilogue{{}, shortcut, false});
-    return y;
-}
-
-WideResNet::WideResNet(Backend& backend, const std::string& name, int depth, int factor, int classes, Role role, DType precision)
-    : Network(name, classes, precision), stem_(parameters_, "conv1", 3, 16, 3, 1, 32) {
-    MLKD_CHECK((depth - 4) % 6 == 0, "wide resnet: depth must be 6n + 4");
-    std::vector<ConvolutionSite> sites{stem_.site()};
-    int in = 16, extent = 32;
-    for (int stage = 1; stage <= 3; ++stage) {
-        const int out = (8 << stage) * factor;
-        for (int i = 0; i < (depth - 4) / 6; ++i) {
-            const bool first_of_later_stage = stage > 1 && i == 0;
-            const int stride = first_of_later_stage ? 2 : 1, norm_updates = first_of_later_stage ? 2 : 1;
-            blocks_.emplace_back(parameters_, "block" + std::to_string(stage) + ".layer." + std::to_string(i), in, out, stride, extent,
-                                 norm_updates)
-                .for_each_site([&](const ConvolutionSite& site) { sites.push_back(site); });
-            in = out;
-            extent /= stride;
-        }
-    }
-    norm_.emplace(parameters_, "bn1", in, 2);
-    head_.emplace(parameters_, "fc", in, classes, LinearBias::zero);
-    finish(backend, role, std::move(sites), head_->flop_per_image());
-}
-
-void WideResNet::fold() {
-    for (WideBlock& block : blocks_) block.fold(*backend_, *arena_);
-}
-
-Variable WideResNet::forward_layers(TrainingPass& pass, const Variable& images) {
-    Variable x = stem_.forward(pass, images);
-    for (const WideBlock& block : blocks_) x = block.forward(pass, x);
-    return head_->forward(pass, norm_->forward(pass, x, {}, true));
-}
-
-void WideResNet::evaluate_layers(EvaluationPass& pass, const Tensor& logits, const Tensor& images) const {
-    Tensor x = pass.arena.allocate("conv1", images.dtype, stem_.output_shape(images.shape));
-    stem_.evaluate(pass, x, images);
-    for (const WideBlock& block : blocks_) x = block.evaluate(pass, x);
-    norm_->evaluate(pass, x, x, true);
-    head_->evaluate(pass, logits, x);
+std::vector<NamedNetwork> wide_resnets() {
+    std::vector<NamedNetwork> list;
+    for (const int depth : {16, 40})
+        for (const int factor : {1, 2})
+            list.push_back({"wrn_" + std::to_string(depth) + "_" + std::to_string(factor), [=](Builder& b) { wide_resnet(b, depth, factor); }});
+    return list;
 }
 
 }  // namespace mlkd

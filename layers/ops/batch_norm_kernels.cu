@@ -45,6 +45,7 @@ template <class S> struct Evaluate {
     S* y;
     const S* x;
     const T *running_mean, *running_variance, *gamma, *beta;  // (C)
+    const S* residual;                                        // like y, or nullptr
     bool relu;
     std::int64_t pixels;  // of a row
     int channels;
@@ -56,9 +57,11 @@ template <class S> struct Evaluate {
         const T floor = relu ? T{0} : static_cast<T>(-INFINITY);
         for (std::int64_t p = 0; p < pixels; ++p) {
             const S* in = x + (row * pixels + p) * channels;
+            const S* added = residual == nullptr ? nullptr : residual + (row * pixels + p) * channels;
             S* out = y + (row * pixels + p) * channels;
             for (int c = team.rank(); c < channels; c += team.size()) {
-                const T z = (static_cast<T>(in[c]) - running_mean[c]) * scale[c] + beta[c];
+                T z = (static_cast<T>(in[c]) - running_mean[c]) * scale[c] + beta[c];
+                if (added != nullptr) z += static_cast<T>(added[c]);
                 out[c] = static_cast<S>(z < floor ? floor : z);
             }
         }
@@ -201,14 +204,14 @@ void batch_norm_backward_apply(const Stream& stream, const Tensor& dL_dx, const 
 }
 
 void batch_norm_evaluate(const Stream& stream, const Tensor& y, const Tensor& x, const Tensor& running_mean, const Tensor& running_variance,
-                         const Tensor& gamma, const Tensor& beta, bool relu) {
+                         const Tensor& gamma, const Tensor& beta, const Tensor& residual, bool relu) {
     const int channels = static_cast<int>(x.dim(3));
     with_stored_type(x.dtype, [&](auto zero) {
         using S = decltype(zero);
         using T = computed_t<S>;
         for_each_row(stream, x.dim(0) * x.dim(1),
-                     Evaluate<S>{y.as<S>(), x.as<S>(), running_mean.as<T>(), running_variance.as<T>(), gamma.as<T>(), beta.as<T>(), relu,
-                                 x.dim(2), channels},
+                     Evaluate<S>{y.as<S>(), x.as<S>(), running_mean.as<T>(), running_variance.as<T>(), gamma.as<T>(), beta.as<T>(),
+                                 residual.empty() ? nullptr : residual.as<S>(), relu, x.dim(2), channels},
                      with_vectors<T>(1, channels));
     });
 }

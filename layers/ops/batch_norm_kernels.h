@@ -49,9 +49,9 @@ void batch_norm_backward_apply(const Stream& stream, const Tensor& dL_dx, const 
                                const Tensor& inverse_deviation, const Tensor& gamma, const Tensor& mean_dz, const Tensor& mean_dz_xhat,
                                int views);
 
-// Evaluation mode: y = x · scale + shift with running statistics, then relu.
+// Evaluation mode: y = x · scale + shift with running statistics, then + residual (may be empty), then relu.
 void batch_norm_evaluate(const Stream& stream, const Tensor& y, const Tensor& x, const Tensor& running_mean, const Tensor& running_variance,
-                         const Tensor& gamma, const Tensor& beta, bool relu);
+                         const Tensor& gamma, const Tensor& beta, const Tensor& residual, bool relu);
 
 // Folds an evaluation-mode batch norm into the convolution before it:
 //     folded_w[k] = w[k] · gamma[k] / sqrt(running_variance[k] + epsilon), folded_bias likewise; w (K, R, S, C).

@@ -27,7 +27,7 @@ Seen evaluated_three_times(bool use_graph, int teams, int team_size) {
     RecordingBackend backend(teams, team_size);
     StepArena arena(backend, 1 << 20);
     const Dataset dataset = make_synthetic(images, classes, Split::test);
-    const auto network = make_network(backend, "resnet8", classes, Role::trained);
+    const auto network = make_network(backend, "resnet8", {classes, Role::trained});
     ResidentFeed feed(backend, dataset, {.batch_size = batch, .views = 1, .seed = 0, .shuffle = false, .augment = false}, DType::f32);
     Evaluator evaluator(backend, arena, *network, feed, use_graph);
     Seen seen{};

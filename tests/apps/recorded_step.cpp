@@ -39,8 +39,8 @@ TEST_CASE("recorded step: the second and the third step make the same calls on t
         CAPTURE(name);
         RecordingBackend backend;
         StepArena arena(backend, 1 << 20);
-        const auto student = make_network(backend, "resnet8", classes, Role::trained);
-        const auto teacher = make_network(backend, "resnet8x4", classes, Role::frozen);
+        const auto student = make_network(backend, "resnet8", {classes, Role::trained});
+        const auto teacher = make_network(backend, "resnet8x4", {classes, Role::frozen});
         student->parameters().initialise(1);
         teacher->parameters().initialise(2);
         teacher->fold();
@@ -85,13 +85,13 @@ std::vector<float> elements(const Tensor& tensor) { return {tensor.as<float>(), 
 
 // Three epochs on a dataset in device memory, each with a learning rate of its own and a smaller last batch; the second one
 // is broken off and taken up again where it was.
-Trained trained(const std::string& name, bool use_graph, int teams = 0, int team_size = 0) {
-    RecordingBackend backend(teams, team_size);
+Trained trained(const std::string& name, bool use_graph, int teams = 0, int team_size = 0, bool late_branch = false) {
+    RecordingBackend backend(teams, team_size, late_branch);
     StepArena arena(backend, 1 << 20);
     PersistentArena memory(backend);
     const Dataset dataset = make_synthetic(19, classes, Split::train);
-    const auto student = make_network(backend, "resnet8", classes, Role::trained);
-    const auto teacher = make_network(backend, "resnet8x4", classes, Role::frozen);
+    const auto student = make_network(backend, "resnet8", {classes, Role::trained});
+    const auto teacher = make_network(backend, "resnet8x4", {classes, Role::frozen});
     student->parameters().initialise(1);
     teacher->parameters().initialise(2);
     teacher->fold();
@@ -144,14 +144,27 @@ TEST_CASE("recorded step: replays give the bits of steps that are launched one b
         }
 }
 
+// A device may run the second branch at any time between fork and join. In order of the calls it runs as early as possible.
+TEST_CASE("recorded step: a second branch that runs as late as possible gives the same bits") {
+    for (const std::string method : {"none", "mlkd_official"})
+        for (const bool use_graph : {false, true}) {
+            CAPTURE(method);
+            CAPTURE(use_graph);
+            const Trained late = trained(method, use_graph, 1, 2, true), early = trained(method, use_graph, 1, 2, false);
+            CHECK(late.values == early.values);
+            CHECK(late.statistics == early.statistics);
+            CHECK(late.losses.sums == early.losses.sums);
+        }
+}
+
 // docs/cuda.md lists them. A launch costs a GPU about a microsecond, whatever it does: change the number there with this one.
 TEST_CASE("recorded step: how many launches a step of MLKD is on a GPU") {
-    RecordingBackend backend(1, 2);
+    RecordingBackend backend(1, 2, true);
     StepArena arena(backend, 1 << 20);
     PersistentArena memory(backend);
     const Dataset dataset = make_synthetic(4, 100, Split::train);
-    const auto student = make_network(backend, "resnet8x4", 100, Role::trained);
-    const auto teacher = make_network(backend, "resnet32x4", 100, Role::frozen);
+    const auto student = make_network(backend, "resnet8x4", {100, Role::trained});
+    const auto teacher = make_network(backend, "resnet32x4", {100, Role::frozen});
     student->parameters().initialise(1);
     teacher->parameters().initialise(2);
     teacher->fold();
@@ -163,4 +176,6 @@ TEST_CASE("recorded step: how many launches a step of MLKD is on a GPU") {
     while (const std::int64_t size = feed.next()) runner.run(size);
     REQUIRE(runner.recording(2) != nullptr);
     CHECK(runner.recording(2)->kernels() == 110);
+    // Of two steps, the second one recorded: the teacher's 34 convolutions and its head, and 10 filters' gradients each.
+    CHECK(backend.beside() == 2 * 45);
 }

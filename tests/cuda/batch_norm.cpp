@@ -78,7 +78,7 @@ TEST_CASE("both devices: batch norm in evaluation mode, and folded") {
                 const Tensor gamma = tensors.input({C}), beta = tensors.input({C}), mean = tensors.input({C}), variance = tensors.input({C}, 0.5, 2);
                 const Shape shape{3, 5, 7, C};
                 const Tensor x = tensors.input(shape, -1, 1, dtype), y = tensors.output(shape, dtype);
-                batch_norm_evaluate(stream, y, x, mean, variance, gamma, beta, true);
+                batch_norm_evaluate(stream, y, x, mean, variance, gamma, beta, Tensor{}, true);
                 const Tensor w = tensors.input({C, 3, 3, 6}), folded = tensors.output(w.shape, dtype), bias = tensors.output({C}, dtype);
                 batch_norm_fold(stream, folded, bias, w, mean, variance, gamma, beta);
                 return std::vector<Tensor>{y, folded, bias};

@@ -9,7 +9,7 @@
 #include "data/views/augment.h"
 #include "engine/kernels/elementwise.h"
 #include "engine/optimizers/optimizers.h"
-#include "layers/ops/head_kernels.h"
+#include "layers/ops/pooled_linear_kernels.h"
 #include "losses/cross_entropy.h"
 #include "losses/meters/accuracy.h"
 #include "tests/cuda/both_devices.h"
@@ -74,10 +74,8 @@ TEST_CASE("both devices: the head, pooling and linear layer") {
                 const Tensor x = tensors.input(x_shape, -1, 1, dtype), weight = tensors.input({classes, C}), bias = tensors.input({classes});
                 const Tensor dL_dlogits = tensors.input({N, classes}), logits = tensors.output({N, classes}), pooled = tensors.output({N, C});
                 const PooledLinearGradients gradients{tensors.output(x_shape, dtype), tensors.output({classes, C}), tensors.output({classes})};
-                StepArena arena(tensors.backend(), 1);
-                arena.begin("case");
                 pooled_linear(tensors.backend(), logits, pooled, x, weight, bias);
-                pooled_linear_backward(tensors.backend(), arena, gradients, dL_dlogits, pooled, weight);
+                pooled_linear_backward(tensors.backend(), gradients, dL_dlogits, pooled, weight, tensors.output({N, C}));
                 return std::vector<Tensor>{logits, pooled, gradients.dL_dx, gradients.dL_dweight, gradients.dL_dbias};
             });
 }

@@ -20,25 +20,17 @@ namespace {
 // What training and evaluating these networks asks for, with a batch of one image.
 std::set<ConvolutionCall> calls_of(const std::vector<std::string>& networks) {
     ConvolutionRecorder recorder;
-    StepArena arena(recorder);
     for (const std::string& name : networks) {
-        const auto network = make_network(recorder, name, 100, Role::trained);
+        const auto network = make_network(recorder, name, {100, Role::trained});
         network->parameters().initialise(1);
         PersistentArena memory(recorder);
         const Tensor images = memory.allocate("images", DType::f32, {1, 32, 32, 3});
-        Tape tape(recorder, arena);
-        arena.begin("train " + name);
-        TrainingPass training{recorder, arena, tape, 1};
-        const Variable logits = network->forward(training, images);
-        tape.contribute(*logits.gradient, logits.value, "seed",
-                        [&](const Tensor& dL_dlogits) { recorder.fill_zero(dL_dlogits.data, dL_dlogits.bytes()); });
-        tape.backward();
-        arena.end();
+        network->forward(images);
+        const Tensor dL_dlogits = network->logits_gradient();
+        recorder.fill_zero(dL_dlogits.data, dL_dlogits.bytes());
+        network->backward();
         network->fold();
-        arena.begin("evaluate " + name);
-        EvaluationPass evaluation{recorder, arena};
-        network->evaluate(evaluation, images);
-        arena.end();
+        network->evaluate(images);
     }
     return recorder.calls;
 }

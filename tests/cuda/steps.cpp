@@ -35,8 +35,8 @@ Trained trained(Backend& backend, const std::string& name, DType precision, int 
     StepArena arena(backend, 1);  // a block for each tensor: on the simulated GPU it is a fault to leave one
     PersistentArena memory(backend);
     const Dataset dataset = make_synthetic(19, classes, Split::train);
-    const auto student = make_network(backend, "resnet8", classes, Role::trained, precision);
-    const auto teacher = make_network(backend, "resnet14", classes, Role::frozen, precision);
+    const auto student = make_network(backend, "resnet8", {classes, Role::trained, precision});
+    const auto teacher = make_network(backend, "resnet14", {classes, Role::frozen, precision});
     student->parameters().initialise(1);
     teacher->parameters().initialise(2);
     teacher->fold();

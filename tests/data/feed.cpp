@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <vector>
 
@@ -74,6 +75,29 @@ TEST_CASE("feed: views made in device memory are the loader's, bit for bit, in b
                     }
                 CHECK((run_epoch(resident, 1) == run_epoch(resident, 2)) == !augment);
             }
+}
+
+TEST_CASE("feed: a batch that is given and not used is left out") {
+    const auto backend = make_cpu_backend();
+    const Dataset dataset = test::noise_dataset(11);
+    const LoaderOptions options{.batch_size = 3, .views = 1, .seed = 4, .shuffle = true, .augment = true, .workers = 1};
+    LoaderFeed loaded(*backend, dataset, options, DType::f32);
+    ResidentFeed resident(*backend, dataset, options, DType::f32);
+    for (BatchFeed* feed : {static_cast<BatchFeed*>(&loaded), static_cast<BatchFeed*>(&resident)}) {
+        const Epoch whole = run_epoch(*feed, 3);
+        feed->start_epoch(3);
+        feed->next();
+        feed->enqueue();
+        feed->next();
+        feed->next();
+        feed->enqueue();
+        Epoch third;
+        append(third.targets, feed->target());
+        append(third.images, feed->images());
+        const std::size_t images = third.images.size(), labels = third.targets.size();
+        CHECK(std::equal(third.images.begin(), third.images.end(), whole.images.begin() + static_cast<std::ptrdiff_t>(2 * images)));
+        CHECK(std::equal(third.targets.begin(), third.targets.end(), whole.targets.begin() + static_cast<std::ptrdiff_t>(2 * labels)));
+    }
 }
 
 TEST_CASE("feed: a dataset with a wrong label or options without sense are refused at once") {

@@ -8,8 +8,8 @@
 
 #include "data/views/augment_kernels.h"
 #include "data/views/view_kernel.h"
-#include "tests/support/thread_team.h"
 #include "tests/data/images.h"
+#include "tests/support/thread_team.h"
 
 using namespace mlkd;
 

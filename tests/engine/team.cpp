@@ -17,9 +17,9 @@
 #include "engine/error.h"
 #include "engine/kernels/elementwise.h"
 #include "engine/kernels/launch.h"
-#include "tests/support/thread_team.h"
 #include "tests/engine/buffers.h"
 #include "tests/engine/row_kernels.h"
+#include "tests/support/thread_team.h"
 
 using namespace mlkd;
 using namespace mlkd::test;

@@ -18,13 +18,9 @@ std::unique_ptr<Optimizer> sgd_of(const SafetensorsFile& file) {
     return make_optimizer("SGD", {{"momentum", std::stod(file.meta("momentum"))}, {"weight_decay", std::stod(file.meta("weight_decay"))}});
 }
 
-std::vector<double> evaluate(Backend& backend, StepArena& arena, Network& network, const Tensor& images) {
+std::vector<double> evaluate(Backend& backend, Network& network, const Tensor& images) {
     network.fold();
-    arena.begin("evaluate");
-    EvaluationPass pass{backend, arena};
-    const std::vector<double> logits = to_host(backend, network.evaluate(pass, images));
-    arena.end();
-    return logits;
+    return to_host(backend, network.evaluate(images));
 }
 
 // [‖g‖, g · projection] of every parameter's gradient. The dot product may nearly vanish, so it is compared on the
@@ -60,7 +56,7 @@ Report run_model_case(Backend& backend, const SafetensorsFile& file, DType preci
     const std::string& model = file.meta("model");
     const int classes = std::stoi(file.meta("classes"));
     const std::int64_t batch = std::stoll(file.meta("batch"));
-    const auto network = make_network(backend, model, classes, Role::trained, precision);
+    const auto network = make_network(backend, model, {classes, Role::trained, precision});
     network->parameters().set_state(filled_state(network->parameters().state(), model), "fill rule");
 
     PersistentArena memory(backend);
@@ -71,7 +67,7 @@ Report run_model_case(Backend& backend, const SafetensorsFile& file, DType preci
 
     Report report;
     report.compare("parameters", {static_cast<double>(network->parameters().trainable_elements())}, {std::stod(file.meta("parameters"))}, 1e-9);
-    report.compare("eval.logits", evaluate(backend, arena, *network, images), expected_values(file, "eval.logits"), logits_tolerance);
+    report.compare("eval.logits", evaluate(backend, *network, images), expected_values(file, "eval.logits"), logits_tolerance);
 
     TrainingStep step(backend, arena, *network, nullptr, *make_method("none"), *sgd_of(file));
     step.set_learning_rate(std::stod(file.meta("lr")));
@@ -85,7 +81,7 @@ Report run_model_case(Backend& backend, const SafetensorsFile& file, DType preci
         compare_gradients(report, file, *network, model);
         compare_buffers(report, file, *network);
     }
-    report.compare("eval.logits.step3", evaluate(backend, arena, *network, images), expected_values(file, "eval.logits.step3"),
+    report.compare("eval.logits.step3", evaluate(backend, *network, images), expected_values(file, "eval.logits.step3"),
                    trajectory_tolerance, Flips::training);
     return report;
 }
@@ -98,11 +94,11 @@ Report run_trajectory_case(Backend& backend, const SafetensorsFile& file, DType 
     const std::unique_ptr<Method> method = test::method_of_case(file);
     const int views = method->views();
 
-    const auto student = make_network(backend, file.meta("student"), classes, Role::trained, precision);
+    const auto student = make_network(backend, file.meta("student"), {classes, Role::trained, precision});
     student->parameters().set_state(filled_state(student->parameters().state(), name + "/student"), "fill rule");
     std::unique_ptr<Network> teacher;
     if (method->has_teacher()) {
-        teacher = make_network(backend, file.meta("teacher"), classes, Role::frozen, precision);
+        teacher = make_network(backend, file.meta("teacher"), {classes, Role::frozen, precision});
         teacher->parameters().set_state(filled_state(teacher->parameters().state(), name + "/teacher"), "fill rule");
         teacher->fold();
     }
@@ -135,7 +131,7 @@ Report run_trajectory_case(Backend& backend, const SafetensorsFile& file, DType 
                        {expected.begin(), expected.begin() + static_cast<std::ptrdiff_t>(parts)}, trajectory_tolerance);
     PersistentArena memory(backend);
     const Tensor probe = to_device_as(precision, backend, memory, filled_images(name + "/probe", batch), {batch, 32, 32, 3});
-    report.compare("probe.logits", evaluate(backend, arena, *student, probe), expected_values(file, "probe.logits"), trajectory_tolerance,
+    report.compare("probe.logits", evaluate(backend, *student, probe), expected_values(file, "probe.logits"), trajectory_tolerance,
                    Flips::training);
     return report;
 }

@@ -184,11 +184,13 @@ TEST_CASE_TEMPLATE("batch norm: evaluation mode, and folded into a filter", T, f
                  variance = buffers.input({C}, eighth, 3), y = buffers.output({2, 3, 3, C});
     const std::vector<double> xs = values(x), gammas = values(gamma), betas = values(beta), means = values(mean), variances = values(variance);
     const auto scale = [&](std::size_t c) { return gammas[c] / std::sqrt(variances[c] + 1e-5); };
-    for (const bool relu : {false, true}) {
-        batch_norm_evaluate({}, y, x, mean, variance, gamma, beta, relu);
+    const Tensor residual = buffers.input({2, 3, 3, C});
+    const std::vector<double> residuals = values(residual);
+    for (const auto& [relu, adds] : {std::pair{false, false}, {true, false}, {true, true}}) {
+        batch_norm_evaluate({}, y, x, mean, variance, gamma, beta, adds ? residual : Tensor{}, relu);
         std::vector<double> expected;
         for (std::size_t i = 0; i < xs.size(); ++i) {
-            const double z = (xs[i] - means[i % C]) * scale(i % C) + betas[i % C];
+            const double z = (xs[i] - means[i % C]) * scale(i % C) + betas[i % C] + (adds ? residuals[i] : 0);
             expected.push_back(relu && z < 0 ? 0 : z);
         }
         CHECK(naive::relative_error(values(y), expected) < either<T>(1e-6, 1e-11));

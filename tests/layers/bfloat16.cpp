@@ -6,9 +6,8 @@
 
 #include "engine/kernels/elementwise.h"
 #include "engine/optimizers/optimizers.h"
-#include "fixture.h"
-#include "layers/network.h"
 #include "naive.h"
+#include "passes.h"
 
 using namespace mlkd;
 
@@ -24,51 +23,35 @@ bool lacks_bfloat16() {
 std::string stale_copy(const Network& network) {
     for (const Parameter& parameter : network.parameters().parameters()) {
         const bool filter = parameter.shape.rank() == 4;
-        if (parameter.variable.value.dtype != (filter ? DType::bf16 : DType::f32) || parameter.master.dtype != DType::f32)
+        if (parameter.value.dtype != (filter ? DType::bf16 : DType::f32) || parameter.master.dtype != DType::f32)
             return parameter.name + ": type";
-        if (!filter && parameter.variable.value.data != parameter.master.data) return parameter.name + ": two places";
+        if (!filter && parameter.value.data != parameter.master.data) return parameter.name + ": two places";
         for (std::int64_t i = 0; filter && i < parameter.shape.elements(); ++i)
-            if (parameter.variable.value.as<bfloat16>()[i].bits != bfloat16(parameter.master.as<float>()[i]).bits)
+            if (parameter.value.as<bfloat16>()[i].bits != bfloat16(parameter.master.as<float>()[i]).bits)
                 return parameter.name + " " + std::to_string(i);
     }
     return {};
 }
 
-// What the step arena's images are for a network of that type.
-Tensor in_type(StepArena& arena, DType dtype, const Tensor& images) {
-    if (images.dtype == dtype) return images;
-    const Tensor rounded = arena.allocate("rounded images", dtype, images.shape);
-    convert({}, rounded, images);
-    return rounded;
-}
+// Images for a network of that type. `rounded` keeps them.
+Tensor in_type(StoredAs<bfloat16>& rounded, DType dtype, const Tensor& images) { return images.dtype == dtype ? images : rounded.rounded(images); }
 
 struct Trained {
     std::vector<double> logits, gradients;  // every parameter's gradient, in order of creation
 };
 
 // A training pass, and the gradient of Σ weight · logits.
-Trained train(Backend& backend, StepArena& arena, Network& network, const Tensor& images, const Tensor& weight, int views) {
-    Tape tape(backend, arena);
-    arena.begin(std::string("train ") + name_of(network.precision()) + network.name());
-    TrainingPass pass{backend, arena, tape, views};
-    const Variable logits = network.forward(pass, in_type(arena, network.precision(), images));
-    CHECK(logits.value.dtype == DType::f32);
-    Trained out{values(logits.value), {}};
-    tape.contribute(*logits.gradient, logits.value, "seed", [&](const Tensor& dL_dlogits) { copy(backend.stream(), dL_dlogits, weight); });
-    tape.backward();
-    arena.end();
+Trained train(Network& network, const Tensor& images, const Tensor& weight, int views) {
+    StoredAs<bfloat16> rounded;
+    Trained out{test::train(network, in_type(rounded, network.precision(), images), weight, views), {}};
     for (const Parameter& parameter : network.parameters().parameters())
-        for (const float g : network.parameters().in_pytorch_order(parameter.gradient.tensor)) out.gradients.push_back(double{g});
+        for (const float g : network.parameters().in_pytorch_order(parameter.gradient)) out.gradients.push_back(double{g});
     return out;
 }
 
-std::vector<double> evaluate(Backend& backend, StepArena& arena, Network& network, const Tensor& images) {
-    network.fold();
-    arena.begin(std::string("evaluate ") + name_of(network.precision()) + network.name());
-    EvaluationPass pass{backend, arena};
-    const std::vector<double> out = values(network.evaluate(pass, in_type(arena, network.precision(), images)));
-    arena.end();
-    return out;
+std::vector<double> evaluate(Network& network, const Tensor& images) {
+    StoredAs<bfloat16> rounded;
+    return test::evaluate(network, in_type(rounded, network.precision(), images));
 }
 
 }  // namespace
@@ -76,7 +59,7 @@ std::vector<double> evaluate(Backend& backend, StepArena& arena, Network& networ
 TEST_CASE("bfloat16 networks: filters follow their float32 masters, and files know the masters alone") {
     const auto backend = make_cpu_backend();
     for (const Role role : {Role::trained, Role::frozen}) {
-        const auto single = make_network(*backend, "wrn_16_1", 7, role), rounded = make_network(*backend, "wrn_16_1", 7, role, DType::bf16);
+        const auto single = make_network(*backend, "wrn_16_1", {7, role}), rounded = make_network(*backend, "wrn_16_1", {7, role, DType::bf16});
         single->parameters().initialise(3);
         rounded->parameters().initialise(3);
         CHECK(stale_copy(*rounded) == "");
@@ -107,20 +90,19 @@ TEST_CASE("bfloat16 networks: logits and gradients are float32's but for the rou
     const auto backend = make_cpu_backend();
     for (const std::string name : {"resnet8", "resnet8x4", "wrn_16_1"}) {
         CAPTURE(name);
-        StepArena arena(*backend);
         Buffers buffers(37);
         const Tensor images = buffers.input({6, 32, 32, 3}, -2, 2), weight = buffers.input({6, 10});
-        const auto single = make_network(*backend, name, 10, Role::trained);
-        const auto rounded = make_network(*backend, name, 10, Role::trained, DType::bf16);
+        const auto single = make_network(*backend, name, {10, Role::trained});
+        const auto rounded = make_network(*backend, name, {10, Role::trained, DType::bf16});
         single->parameters().initialise(1);
         rounded->parameters().initialise(1);
-        const Trained expected = train(*backend, arena, *single, images, weight, 2), got = train(*backend, arena, *rounded, images, weight, 2);
+        const Trained expected = train(*single, images, weight, 2), got = train(*rounded, images, weight, 2);
         const double logits_error = naive::relative_error(got.logits, expected.logits);
         const double gradient_error = naive::relative_error(got.gradients, expected.gradients);
         const double statistics_error =
             naive::relative_error(values(rounded->parameters().statistics()), values(single->parameters().statistics()));
         const double evaluation_error =
-            naive::relative_error(evaluate(*backend, arena, *rounded, images), evaluate(*backend, arena, *single, images));
+            naive::relative_error(evaluate(*rounded, images), evaluate(*single, images));
         CHECK(logits_error < 0.03);
         CHECK(gradient_error < 0.25);  // batch norm's backward pass takes differences of what was rounded
         CHECK(statistics_error < 0.01);
@@ -132,16 +114,15 @@ TEST_CASE("bfloat16 networks: logits and gradients are float32's but for the rou
 TEST_CASE("bfloat16 networks: SGD with steps below a bfloat16's last place lowers a loss") {
     if (lacks_bfloat16()) return;
     const auto backend = make_cpu_backend();
-    StepArena arena(*backend);
     Buffers buffers(41);
     const Tensor images = buffers.input({8, 32, 32, 3}, -2, 2), weight = buffers.input({8, 5}), lr = buffers.constant({1}, 1e-5f);
-    const auto network = make_network(*backend, "resnet8", 5, Role::trained, DType::bf16);
+    const auto network = make_network(*backend, "resnet8", {5, Role::trained, DType::bf16});
     network->parameters().initialise(2);
     ParameterStore& store = network->parameters();
     PersistentArena memory(*backend);
     OptimizerState optimizer(*backend, memory, *make_optimizer("SGD"), store.values());
     const auto step = [&] {  // returns Σ weight · logits before it
-        const Trained now = train(*backend, arena, *network, images, weight, 1);
+        const Trained now = train(*network, images, weight, 1);
         double loss = 0;
         for (std::size_t i = 0; i < now.logits.size(); ++i) loss += now.logits[i] * values(weight)[i];
         optimizer.update(store.values(), store.gradients(), lr, store.rounded());

@@ -7,35 +7,12 @@
 
 #include "engine/error.h"
 #include "engine/kernels/elementwise.h"
-#include "fixture.h"
-#include "layers/network.h"
 #include "naive.h"
+#include "passes.h"
 
 using namespace mlkd;
 
 namespace {
-
-// Logits of a training pass, and the gradient of Σ weight · logits in the network's gradient block.
-std::vector<double> train(Backend& backend, StepArena& arena, Network& network, const Tensor& images, const Tensor& weight) {
-    Tape tape(backend, arena);
-    arena.begin(std::string("train ") + name_of(network.precision()));
-    TrainingPass pass{backend, arena, tape, 1};
-    const Variable logits = network.forward(pass, images);
-    const std::vector<double> out = values(logits.value);
-    tape.contribute(*logits.gradient, logits.value, "seed", [&](const Tensor& dL_dlogits) { copy(backend.stream(), dL_dlogits, weight); });
-    tape.backward();
-    arena.end();
-    return out;
-}
-
-std::vector<double> evaluate(Backend& backend, StepArena& arena, Network& network, const Tensor& images) {
-    network.fold();
-    arena.begin(std::string("evaluate ") + name_of(network.precision()));
-    EvaluationPass pass{backend, arena};
-    const std::vector<double> out = values(network.evaluate(pass, images));
-    arena.end();
-    return out;
-}
 
 double dot(const std::vector<double>& a, const std::vector<double>& b) {
     double sum = 0;
@@ -49,20 +26,19 @@ TEST_CASE("networks in float64: the gradient is that of the loss, along random d
     const auto backend = make_cpu_backend();
     for (const std::string name : {"resnet8", "wrn_16_1"}) {
         CAPTURE(name);
-        StepArena arena(*backend);
         BuffersOf<double> buffers(29);
         const Tensor images = buffers.input({2, 32, 32, 3}, -2, 2), weight = buffers.input({2, 7});
-        const auto network = make_network(*backend, name, 7, Role::trained, DType::f64);
+        const auto network = make_network(*backend, name, {7, Role::trained, DType::f64});
         network->parameters().initialise(5);
         const std::vector<double> seed = values(weight);
-        train(*backend, arena, *network, images, weight);
+        test::train(*network, images, weight);
         const std::vector<double> gradient = values(network->parameters().gradients()), start = values(network->parameters().values());
         double* w = network->parameters().values().as<double>();
         for (int direction = 0; direction < 4; ++direction) {
             const std::vector<double> d = values(buffers.input({static_cast<std::int64_t>(start.size())}));
             const auto moved = [&](double step) {
                 for (std::size_t i = 0; i < start.size(); ++i) w[i] = start[i] + step * d[i];
-                const double loss = dot(train(*backend, arena, *network, images, weight), seed);
+                const double loss = dot(test::train(*network, images, weight), seed);
                 std::copy(start.begin(), start.end(), w);
                 return loss;
             };
@@ -79,37 +55,33 @@ TEST_CASE("networks: float32 is float64 but for rounding, in training and in eva
     const auto backend = make_cpu_backend();
     for (const std::string name : {"resnet20", "resnet8x4", "wrn_16_2"}) {
         CAPTURE(name);
-        StepArena arena(*backend);
         Buffers buffers(31);
         BuffersOf<double> doubles(31);
         const Tensor images = buffers.input({3, 32, 32, 3}, -2, 2), weight = buffers.input({3, 10});
         const Tensor wide_images = doubles.output(images.shape), wide_weight = doubles.output(weight.shape);
         convert({}, wide_images, images);
         convert({}, wide_weight, weight);
-        const auto single = make_network(*backend, name, 10, Role::trained), wide = make_network(*backend, name, 10, Role::trained, DType::f64);
+        const auto single = make_network(*backend, name, {10, Role::trained}), wide = make_network(*backend, name, {10, Role::trained, DType::f64});
         single->parameters().initialise(1);
         wide->parameters().set_state(single->parameters().state(), "the float32 network");
         CHECK(values(wide->parameters().values()) == values(single->parameters().values()));
-        CHECK(naive::relative_error(evaluate(*backend, arena, *single, images), evaluate(*backend, arena, *wide, wide_images)) < 1e-5);
-        CHECK(naive::relative_error(train(*backend, arena, *single, images, weight), train(*backend, arena, *wide, wide_images, wide_weight)) <
+        CHECK(naive::relative_error(test::evaluate(*single, images), test::evaluate(*wide, wide_images)) < 1e-5);
+        CHECK(naive::relative_error(test::train(*single, images, weight), test::train(*wide, wide_images, wide_weight)) <
               1e-5);
         CHECK(naive::relative_error(values(single->parameters().statistics()), values(wide->parameters().statistics())) < 1e-5);
         // The state goes out rounded, element by element.
         const auto state = wide->parameters().state();
         const Parameter& last = wide->parameters().parameters().back();
         for (std::int64_t i = 0; i < last.shape.elements(); ++i)
-            CHECK(state.at(last.name).as<float>()[static_cast<std::size_t>(i)] == static_cast<float>(last.variable.value.as<double>()[i]));
+            CHECK(state.at(last.name).as<float>()[static_cast<std::size_t>(i)] == static_cast<float>(last.value.as<double>()[i]));
     }
 }
 
 TEST_CASE("networks: images of another precision and precisions that do not compute are refused") {
     const auto backend = make_cpu_backend();
-    StepArena arena(*backend);
     Buffers buffers(1);
-    const auto network = make_network(*backend, "resnet8", 10, Role::frozen, DType::f64);
+    const auto network = make_network(*backend, "resnet8", {10, Role::frozen, DType::f64});
     const Tensor images = buffers.input({1, 32, 32, 3});
-    arena.begin("evaluate");
-    EvaluationPass pass{*backend, arena};
-    CHECK_THROWS_WITH_AS(network->evaluate(pass, images), "network resnet8 computes in f64, its images are f32", Error);
-    CHECK_THROWS_WITH_AS(make_network(*backend, "resnet8", 10, Role::frozen, DType::u8), doctest::Contains("f32, f64 or bf16, not in u8"), UsageError);
+    CHECK_THROWS_WITH_AS(network->evaluate(images), "network resnet8 computes in f64, its images are f32", Error);
+    CHECK_THROWS_WITH_AS(make_network(*backend, "resnet8", {10, Role::frozen, DType::u8}), doctest::Contains("f32, f64 or bf16, not in u8"), UsageError);
 }

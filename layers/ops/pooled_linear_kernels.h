@@ -1,7 +1,6 @@
 #pragma once
 // Kernels of the network's head: on a GPU one launch forward and one backward. Outputs come first; all tensors of a call have one
 // type, f32 or f64, but x and dL_dx may be bf16 where the rest is f32.
-#include "engine/arena.h"
 #include "engine/backend.h"
 #include "engine/tensor.h"
 
@@ -16,8 +15,8 @@ struct PooledLinearGradients {
     Tensor dL_dbias;    // (O)
 };
 
-// Overwrites the gradients. dL_dlogits (N, O), pooled (N, C), weight (O, C). What workspace there is comes from the arena, in a Scope.
-void pooled_linear_backward(Backend& backend, StepArena& arena, const PooledLinearGradients& gradients, const Tensor& dL_dlogits,
-                            const Tensor& pooled, const Tensor& weight);
+// Overwrites the gradients. dL_dlogits (N, O), pooled (N, C), weight (O, C); dL_dpooled (N, C): room that one thread a row uses.
+void pooled_linear_backward(Backend& backend, const PooledLinearGradients& gradients, const Tensor& dL_dlogits, const Tensor& pooled,
+                            const Tensor& weight, const Tensor& dL_dpooled);
 
 }  // namespace mlkd

@@ -1,7 +1,7 @@
 #include "engine/types.h"
 #include "layers/ops/channel_groups.h"
-#include "layers/ops/head_kernels.h"
-#include "layers/ops/pooled_linear.h"
+#include "layers/ops/pooled_linear_kernels.h"
+#include "layers/ops/pooled_linear_teams.h"
 
 namespace mlkd {
 namespace {
@@ -86,8 +86,8 @@ void pooled_linear(Backend& backend, const Tensor& logits, const Tensor& pooled,
     });
 }
 
-void pooled_linear_backward(Backend& backend, StepArena& arena, const PooledLinearGradients& gradients, const Tensor& dL_dlogits,
-                            const Tensor& pooled, const Tensor& weight) {
+void pooled_linear_backward(Backend& backend, const PooledLinearGradients& gradients, const Tensor& dL_dlogits, const Tensor& pooled,
+                            const Tensor& weight, const Tensor& dL_dpooled) {
     const Stream stream = backend.stream();
     const Tensor& dL_dx = gradients.dL_dx;
     with_stored_type(dL_dx.dtype, [&](auto zero) {
@@ -97,8 +97,6 @@ void pooled_linear_backward(Backend& backend, StepArena& arena, const PooledLine
         if (!has_teams(stream)) {
             backend.matmul(gradients.dL_dweight, dL_dlogits, Transpose::yes, pooled, Transpose::no);
             for_each_index(stream, outputs, SumOverBatch<T>{gradients.dL_dbias.as<T>(), dL_dlogits.as<T>(), batch, outputs});
-            const StepArena::Scope scope(arena);
-            const Tensor dL_dpooled = arena.allocate("grad pooled", pooled.dtype, pooled.shape);
             backend.matmul(dL_dpooled, dL_dlogits, Transpose::no, weight, Transpose::no);
             return for_each_row(stream, batch, MeanOverPixelsBackward<S>{dL_dx.as<S>(), dL_dpooled.as<T>(), pixels, channels});
         }
