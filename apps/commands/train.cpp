@@ -62,6 +62,8 @@ void add_train_command(CLI::App& app, ExitCode& exit_code) {
     command->add_flag("--no-graph", arguments->no_graph, "on a GPU, launch the kernels of a step one by one: slower, the same bits");
     command->add_flag("--deterministic", arguments->deterministic,
                       "convolutions by fixed rules, not by timing: slower, the same bits every time, also in a fresh folder");
+    command->add_flag("--trace-step", arguments->options.trace_step,
+                      "print the first step's operations: shape, norm and microseconds of each, and go on");
     command->add_flag("--print-config", arguments->print_config, "print the resolved configuration and stop");
     command->footer(
         "Examples:\n"

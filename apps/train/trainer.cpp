@@ -13,6 +13,7 @@
 #include "apps/train/epoch_report.h"
 #include "apps/train/repeat_command.h"
 #include "apps/train/resume_check.h"
+#include "apps/train/step_trace.h"
 #include "data/readers/load.h"
 #include "engine/error.h"
 #include "engine/files/safetensors.h"
@@ -86,7 +87,8 @@ Trainer::Trainer(Config config, const TrainOptions& options)
       test_data_(load_checked(config_, Split::test)),
       train_data_(load_checked(config_, Split::train)),
       arena_(*backend_),
-      memory_(*backend_) {
+      memory_(*backend_),
+      trace_step_(options.trace_step) {
     keep_first(train_data_, config_.dataset.train_images, "dataset.train_images");
     keep_first(test_data_, config_.dataset.test.images, "dataset.test.images");
     data_crc_ = fmt::format("{:08x}", content_crc(train_data_));
@@ -242,7 +244,10 @@ void Trainer::train_epoch() {
         // A signal counts before the first batch, too.
         const std::int64_t size = noted_signal() == 0 ? train_feed_->next() : 0;
         if (size == 0) break;
-        runner_->run(size);
+        if (trace_step_)
+            run_traced(size);
+        else
+            runner_->run(size);
         show_graph(size);
         ++progress_.next_batch;
         take_time();
@@ -332,6 +337,16 @@ void Trainer::fail_non_finite(const std::string& what, std::int64_t step) const 
     throw Error(fmt::format("{} is not finite in epoch {}, step {}; lower solver.lr or raise the temperatures; {}", what, progress_.epoch,
                             step, kept),
                 ExitCode::non_finite);
+}
+
+// The first step of a run is never a recording: its operations can be watched one by one.
+void Trainer::run_traced(std::int64_t size) {
+    trace_step_ = false;
+    StepTrace trace(*backend_, *student_, teacher_.get());
+    runner_->run(size);
+    const std::string table = trace.table();
+    line_.clear();
+    print_text(table);
 }
 
 void Trainer::show_graph(std::int64_t size) {

@@ -17,6 +17,7 @@ namespace mlkd {
 struct TrainOptions {
     bool resume = false;
     bool overwrite = false;
+    bool trace_step = false;  // print the first step's operations one by one
     std::string config_file;  // where the configuration came from; may be empty
 };
 
@@ -44,6 +45,7 @@ private:
     void check_losses(const LossMeter::Reading& reading) const;
     void check_parameters() const;
     [[noreturn]] void fail_non_finite(const std::string& what, std::int64_t step) const;
+    void run_traced(std::int64_t size);
     void show_graph(std::int64_t size);
     void print_summary() const;
     EpochTraining training();  // of the epoch under way
@@ -65,6 +67,7 @@ private:
     std::optional<LossMeter> meter_;
     std::optional<StepRunner> runner_;
     std::optional<Evaluator> evaluator_;
+    bool trace_step_;
     bool graph_shown_ = false;
     std::string warnings_;  // of all resumptions
     Progress progress_;
